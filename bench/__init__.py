@@ -1,0 +1,1 @@
+"""The benchmarks of Procession against its peers: `python -m bench --help`, or `make bench`."""

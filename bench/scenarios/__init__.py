@@ -1,0 +1,11 @@
+"""The scenarios of the benchmarks, in the order of the issue's table. To add one: a module, and a line here."""
+
+from __future__ import annotations
+
+from bench.model import Scenario
+from bench.scenarios import call, import_time, map_chunk1, map_tiny, skewed, start, submit, workers
+
+SCENARIOS: dict[str, Scenario] = {
+    module.SCENARIO.name: module.SCENARIO
+    for module in (call, submit, map_tiny, map_chunk1, skewed, start, import_time, workers)
+}

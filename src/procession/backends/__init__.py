@@ -1,0 +1,1 @@
+"""Backends: where chunks are run.  One small protocol, one module an implementation."""

@@ -1,0 +1,157 @@
+"""The backend of worker processes: the engine, behind the protocol.
+
+Owns one driver.  Also sees to what the engine must not know: which modules the zygote should import,
+and that the workers end with the interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from procession.backends.base import Capability
+from procession.engine.crew import WorkerSettings
+from procession.engine.driver import Driver
+from procession.engine.interning import Function, installed_modules, interner
+from procession.errors import TaskCancelled
+from procession.launch.server import server
+from procession.launch.start import preload
+from procession.mapping.sources import encode_item
+
+if TYPE_CHECKING:
+    from procession.engine.handle import Handle
+    from procession.engine.work import Source
+
+_EMPTY: Mapping[str, Any] = {}
+_living: weakref.WeakSet[Processes] = weakref.WeakSet()
+
+
+class Processes:
+    """Worker processes of one pool."""
+
+    name = "processes"
+    capabilities = frozenset(Capability)
+
+    def __init__(self, workers: int, settings: WorkerSettings) -> None:
+        self.workers = workers
+        self._served = settings.method == "forkserver"
+        self._driver = Driver(workers, settings)
+        self._preloaded: set[int] = set()
+        self._inherited: Mapping[str, Any] = _EMPTY
+        if self._served:
+            server.ensure()
+        elif settings.method == "fork":
+            # As with multiprocessing, a fork is of the moment at which the pool was made.
+            self._driver.start_workers()
+            self._inherited = self._driver.crew.inherited()
+        _living.add(self)
+        self.encode = encode_item
+        self.submit = self._driver.submit
+        self.append = self._driver.append
+        self.withdraw = self._driver.withdraw
+        self.interrupt = self._driver.interrupt
+        self.wait = self._driver.wait
+        self.attend = self._driver.relief.attend
+        self.start_workers = self._driver.start_workers
+
+    @property
+    def broken(self) -> BaseException | None:
+        """See ``Backend``."""
+        return self._driver.broken
+
+    def intern(self, function: Callable[..., Any], *, thorough: bool) -> Function:
+        """See ``Backend``."""
+        known = interner.intern(function, thorough=thorough, inherited=self._inherited)
+        if known.id not in self._preloaded:
+            self._preloaded.add(known.id)
+            if self._served:
+                names = installed_modules(function)
+                if b"cloudpickle" in known.pickled or known.definitions:
+                    names.add("cloudpickle.cloudpickle")
+                preload(names)
+        return known
+
+    def wake(self) -> None:
+        """See ``Backend``."""
+        self._driver.seat.wake_ready()
+        self._driver.nudge()
+
+    def worker_processes(self) -> list[Any]:
+        """See ``Backend``."""
+        return [WorkerProcess(handle) for handle in self._driver.crew.handles()]
+
+    def close(self) -> None:
+        """See ``Backend``."""
+        self._driver.close()
+
+    def terminate(self, error: BaseException) -> None:
+        """See ``Backend``."""
+        self._driver.terminate(error)
+        _living.discard(self)
+
+    def wait_ended(self) -> None:
+        """See ``Backend``."""
+        self._driver.wait_ended()
+        _living.discard(self)
+
+
+class WorkerProcess:
+    """A worker as the clients of ``pool._pool`` know it: like a process object."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._child = handle.child
+        self.name = f"PoolWorker-{handle.slot.number}"
+
+    @property
+    def pid(self) -> int:
+        """The process id; waits until the worker has been forked."""
+        return self._child.wait_started()
+
+    ident = pid
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that is readable once the worker has ended."""
+        return self._child.sentinel
+
+    @property
+    def exitcode(self) -> int | None:
+        """How it ended, or None while it lives."""
+        ending = self._child.poll()
+        return None if ending is None else ending.exitcode
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.exitcode is None
+
+    def kill(self) -> None:
+        """Kill it."""
+        self._child.wait_started()
+        self._child.kill()
+
+    terminate = kill
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
+        self._child.wait(timeout)
+
+    def __repr__(self) -> str:
+        state = "alive" if self.is_alive() else f"ended with {self.exitcode}"
+        return f"<{self.name} pid={self._child.pid} {state}>"
+
+
+def terminate_all() -> None:
+    """End every pool of this process; at the interpreter's exit."""
+    for backend in list(_living):
+        backend.terminate(TaskCancelled("the interpreter is shutting down"))
+
+
+def _forget_all() -> None:
+    for backend in list(_living):
+        backend._driver.forget_after_fork()
+    _living.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,156 @@
+"""The crew: the worker processes of one pool, from their start to their last descriptor.
+
+Touched only by the driver, under the engine's lock.  Knows how a worker is made; does not know why.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from procession.engine.handle import Handle
+from procession.engine.interning import function_name, interner
+from procession.errors import NotPicklable
+from procession.launch import Child, Request, start
+from procession.launch.start import start_forked
+from procession.wire.channel import Channel, socket_pair
+from procession.wire.ledger import Ledger
+
+if TYPE_CHECKING:
+    from procession.engine.scheduler import Slot
+
+_numbers = count(1)
+
+
+@dataclass
+class WorkerSettings:
+    """What all workers of a pool have in common."""
+
+    method: str
+    initializer: Callable[..., Any] | None = None
+    initargs: tuple[Any, ...] = ()
+    chunks_per_worker: int | None = None
+
+
+class Crew:
+    """Starts workers and keeps their handles until they are gone."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.settings = settings
+        self._handles: dict[Slot, Handle] = {}
+        self._template = Request("worker", "", method=settings.method)
+        self._pickled: bytes | None = None
+        if settings.method != "fork":
+            self._pickle_initializer()
+
+    def _pickle_initializer(self) -> None:
+        """Pickle the initializer once; descriptors in it are kept for workers to come."""
+        initializer, template = self.settings.initializer, self._template
+        definitions: tuple[Any, ...] = ()
+        if initializer is not None:
+            try:
+                with template.pickling():
+                    pair = (initializer, self.settings.initargs)
+                    self._pickled, needs = interner.encoder.dumps_with_needs(pair)
+            except Exception as error:
+                name = f"the initializer {function_name(initializer)} with its initargs"
+                raise NotPicklable(name, f"{type(error).__name__}: {error}") from error
+            template.inherited = [os.dup(fd) for fd in template.inherited]
+            definitions = interner.mirror.closure(needs, thorough=True)
+        self._definitions = definitions
+
+    def start(self, slot: Slot, streams: bytes) -> Handle:
+        """Start a worker.  On failure: ``OSError``, with nothing left behind."""
+        ours, theirs = socket_pair()
+        ledger_fd = Ledger.create()
+        ledger = Ledger(ledger_fd)
+        inherited: Mapping[str, Any] = {}
+        try:
+            if self.settings.method == "fork":
+                inherited = dict(vars(sys.modules["__main__"]))
+                child = self._fork(ours, theirs, ledger_fd, streams)
+            else:
+                child = self._request(theirs.fileno(), ledger_fd, streams)
+        except BaseException:
+            ours.close()
+            theirs.close()
+            ledger.close()
+            raise
+        finally:
+            os.close(ledger_fd)
+        handle = Handle(slot, child, ours, theirs, ledger, inherited)
+        handle.streams = streams
+        self._handles[slot] = handle
+        return handle
+
+    def _request(self, sock: int, ledger: int, streams: bytes) -> Child:
+        number = next(_numbers)
+        request = Request(
+            "worker",
+            f"{self.settings.method.capitalize()}PoolWorker-{number}",
+            identity=(number,),
+            method=self.settings.method,
+            own_group=True,
+        )
+        definitions = [(each.name, each.pickled) for each in self._definitions]
+        request.body = pickle.dumps((streams, definitions, self._pickled))
+        request.inherited = self._template.inherited
+        return start(request, [sock, ledger])
+
+    def _fork(self, ours: Any, theirs: Any, ledger_fd: int, streams: bytes) -> Child:
+        from procession.worker.main import serve_forked
+
+        number = next(_numbers)
+        name = f"ForkPoolWorker-{number}"
+        settings = self.settings
+
+        def run() -> int:
+            ours.close()
+            initializer = settings.initializer
+            bound = None if initializer is None else (initializer, settings.initargs)
+            return serve_forked(Channel(theirs), ledger_fd, streams, bound, (name, number))
+
+        return start_forked(run, own_group=True)
+
+    def inherited(self) -> Mapping[str, Any]:
+        """The names of ``__main__`` that every worker has by its fork."""
+        for handle in self._handles.values():
+            return handle.inherited
+        return {}
+
+    def handles(self) -> list[Handle]:
+        """The handles of all workers that are not gone."""
+        return list(self._handles.values())
+
+    def handle(self, slot: Slot) -> Handle:
+        """The handle of the worker in ``slot``."""
+        return self._handles[slot]
+
+    def remove(self, handle: Handle) -> None:
+        """A worker is gone: give back what it needed."""
+        del self._handles[handle.slot]
+        handle.close()
+
+    def kill_all(self) -> None:
+        """Kill every worker; their ends are told by their sentinels."""
+        for handle in self.handles():
+            handle.kill()
+
+    def release(self) -> None:
+        """No worker will be started any more."""
+        for fd in self._template.inherited:
+            os.close(fd)
+        self._template.inherited = []
+
+    def abandon(self) -> None:
+        """In a forked child: close what leads to the parent's workers."""
+        for handle in self.handles():
+            handle.close()
+        self._handles.clear()
+        self.release()
+

@@ -1,0 +1,151 @@
+"""Functions, shipped to a worker once and named by number afterwards.
+
+Owns the process-wide numbers, by content: the same pickle has the same number, so a function that
+was edited has another.  Also finds out what a function will need imported, for the zygote.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+import types
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from procession.errors import NotPicklable
+from procession.wire.diagnose import find_culprit
+from procession.wire.mainmodule import Definition, Mirror
+from procession.wire.serial import Encoder
+
+_LIMIT = 512  #: functions remembered; a worker is told to forget the one that falls out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Function:
+    """A function as workers get it."""
+
+    id: int
+    pickled: bytes
+    name: str
+    definitions: tuple[Definition, ...] = ()
+    target: Callable[..., Any] | None = None  #: the function itself, for a backend in this process
+
+
+class Interner:
+    """The functions of this process that have been shipped."""
+
+    def __init__(self) -> None:
+        self.encoder = Encoder()
+        self.mirror = Mirror()
+        self._ids = count(1)
+        self._by_content: OrderedDict[bytes, int] = OrderedDict()
+        self._importable: weakref.WeakKeyDictionary[Callable[..., Any], Function]
+        self._importable = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def intern(
+        self, function: Callable[..., Any], *, thorough: bool, inherited: Mapping[str, Any]
+    ) -> Function:
+        """The function as it is now, with its present globals.
+
+        ``thorough`` looks for changes even in globals that are slow to compare.  On failure:
+        ``NotPicklable``; ``TypeError`` for what cannot be called.
+        """
+        if type(function) is types.FunctionType:
+            known = self._importable.get(function)
+            if known is not None:
+                return known
+        if not callable(function):
+            raise TypeError(f"a function is needed to run, not {function!r}")
+        name = function_name(function)
+        try:
+            pickled, needs = self.encoder.dumps_with_needs(function)
+        except Exception as error:
+            path, culprit = find_culprit(function, name, self.encoder.dumps)
+            reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
+            raise NotPicklable(path, reason) from error
+        definitions: tuple[Definition, ...] = ()
+        if needs:
+            definitions = self.mirror.closure(needs, thorough=thorough, inherited=inherited)
+        shipped = Function(self._number(pickled), pickled, name, definitions)
+        if type(function) is types.FunctionType and not needs and len(pickled) < 300:
+            module = sys.modules.get(function.__module__)
+            if module is not None and getattr(module, function.__qualname__, None) is function:
+                self._importable[function] = shipped
+        return shipped
+
+    def _number(self, pickled: bytes) -> int:
+        with self._lock:
+            number = self._by_content.get(pickled)
+            if number is None:
+                number = self._by_content[pickled] = next(self._ids)
+                if len(self._by_content) > _LIMIT:
+                    self._by_content.popitem(last=False)
+            else:
+                self._by_content.move_to_end(pickled)
+            return number
+
+
+def function_name(function: Any) -> str:
+    """What a person calls a function."""
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
+    if name is None and hasattr(function, "func"):  # a partial
+        return function_name(function.func)
+    return str(name or type(function).__name__)
+
+
+def installed_modules(function: Any) -> set[str]:
+    """The installed packages that a function's module refers to, through modules of the user's own.
+
+    They are what makes a worker slow to start, and they do not change under a running program, as
+    the user's own modules may; so only they are worth importing once, in the zygote.
+    """
+    found: set[str] = set()
+    seen: set[str] = set()
+
+    def visit(namespace: Mapping[str, Any]) -> None:
+        for name in _modules_in(namespace):
+            if name in seen:
+                continue
+            seen.add(name)
+            module = sys.modules.get(name)
+            if module is None or name in ("__main__", "builtins") or name.startswith("procession"):
+                continue
+            if is_installed(module):
+                found.add(name)
+            else:
+                visit(vars(module))
+
+    function = getattr(function, "func", function)  # a partial
+    function = getattr(function, "__func__", function)  # a bound method
+    visit({"": function, **getattr(function, "__globals__", {})})
+    return found
+
+
+def _modules_in(namespace: Mapping[str, Any]) -> Iterator[str]:
+    for value in list(namespace.values()):
+        if isinstance(value, types.ModuleType):
+            yield value.__name__
+        else:
+            name = getattr(value, "__module__", None)
+            if isinstance(name, str):
+                yield name
+
+
+def is_installed(module: types.ModuleType) -> bool:
+    """Whether a module comes from site-packages rather than from the user's own folders."""
+    file = getattr(module, "__file__", None) or ""
+    return "site-packages" in file or "dist-packages" in file
+
+
+def pack_function(function: Function) -> bytes:
+    """The body of a DEFINE message: the import path that it may need, and the function."""
+    return pickle.dumps((list(sys.path), function.pickled), 5)
+
+
+interner = Interner()

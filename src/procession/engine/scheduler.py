@@ -1,0 +1,291 @@
+"""Which worker gets which chunk.  Pure: no I/O, no clock of its own, no user code.
+
+Owns the queue of sources, and of every slot the chunks that it holds.  The queue stays here; a slot
+holds the chunk that it runs and a small measured backlog (its credit).  Sources are served in the
+order of their arrival.  Invariant: a chunk is in exactly one slot, or its items are in its source.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+from itertools import count
+from typing import TYPE_CHECKING
+
+from procession.engine.pace import Pace
+from procession.errors import InternalError
+
+if TYPE_CHECKING:
+    from procession.engine.work import Chunk, Source
+
+
+class SlotState(Enum):
+    """The life of a worker, as far as scheduling goes."""
+
+    STARTING = auto()  #: may hold one chunk, which waits for it
+    READY = auto()
+    RETIRING = auto()  #: finishes what it holds and gets no more
+    GONE = auto()
+
+
+_TRANSITIONS = {
+    SlotState.STARTING: {SlotState.READY, SlotState.RETIRING, SlotState.GONE},
+    SlotState.READY: {SlotState.RETIRING, SlotState.GONE},
+    SlotState.RETIRING: {SlotState.GONE},
+    SlotState.GONE: set(),
+}
+
+
+class Slot:
+    """One worker's place in the schedule."""
+
+    __slots__ = ("chunks", "number", "quota", "state")
+
+    def __init__(self, number: int, quota: int | None) -> None:
+        self.number = number
+        self.quota = quota  #: chunks that it may still be given
+        self.state = SlotState.STARTING
+        self.chunks: deque[Chunk] = deque()
+
+    def become(self, state: SlotState) -> None:
+        """Change the state, if that is legal."""
+        if state not in _TRANSITIONS[self.state]:
+            raise InternalError(f"worker {self.number}: {self.state.name} to {state.name}")
+        self.state = state
+
+    @property
+    def can_take(self) -> bool:
+        """Whether it may be given any chunk at all."""
+        return self.quota != 0 and self.state in (SlotState.STARTING, SlotState.READY)
+
+
+class Scheduler:
+    """The queue and the slots of one pool."""
+
+    def __init__(self, limit: int, hot_limit: int) -> None:
+        self.limit = limit
+        self.slots: dict[int, Slot] = {}
+        self._hot_limit = hot_limit  #: workers that tiny tasks may keep awake: the cores
+        self._queue: deque[Source] = deque()
+        self._idle: list[Slot] = []  # the last one to become idle is first: its caches are warm
+        self._busy: dict[Slot, None] = {}
+        self._open: dict[Slot, None] = {}  # busy slots that may have credit left
+        self._paces: dict[int, Pace] = {}
+        self._seqs = count(1)
+        self._numbers = count(1)
+        self.saturated = False  #: no worker can take more, so there is no use in asking
+
+    # Slots.
+
+    def add_slot(self, quota: int | None) -> Slot:
+        """Make a place for a worker that is being started."""
+        slot = Slot(next(self._numbers), quota)
+        self.slots[slot.number] = slot
+        self._idle.insert(0, slot)
+        self.saturated = False
+        return slot
+
+    def on_ready(self, slot: Slot) -> None:
+        """A worker is up."""
+        if slot.state is SlotState.STARTING:
+            slot.become(SlotState.READY)
+            self.saturated = False
+            if not slot.chunks:
+                self._idle.remove(slot)
+                self._idle.append(slot)
+            elif slot.can_take:
+                self._open[slot] = None
+
+    def retire(self, slot: Slot) -> None:
+        """Give a worker nothing more."""
+        slot.become(SlotState.RETIRING)
+        if slot in self._idle:
+            self._idle.remove(slot)
+
+    def remove_slot(self, slot: Slot) -> list[Chunk]:
+        """Forget a worker; the chunks that it held are the caller's to account for."""
+        slot.become(SlotState.GONE)
+        del self.slots[slot.number]
+        if slot in self._idle:
+            self._idle.remove(slot)
+        self._busy.pop(slot, None)
+        self._open.pop(slot, None)
+        self.saturated = False
+        chunks = list(slot.chunks)
+        slot.chunks.clear()
+        return chunks
+
+    def shortage(self) -> int:
+        """How many workers more could be busy now."""
+        room = self.limit - len(self.slots)
+        if room <= 0 or not self._queue:
+            return 0
+        wanted = 0
+        for source in self._queue:
+            wanted += source.left() if source.chunksize is None else -(-source.left() // source.chunksize)
+            if wanted >= room:
+                return room
+        return wanted
+
+    # Work.
+
+    def add_source(self, source: Source) -> None:
+        """Queue a source; one that gets more items later is added again when it has."""
+        self._queue.append(source)
+
+    def return_source(self, source: Source) -> None:
+        """Put a source whose items were given back before all others."""
+        if source not in self._queue:
+            self._queue.appendleft(source)
+
+    def drop_source(self, source: Source) -> None:
+        """Cut nothing more from a source."""
+        if source in self._queue:
+            self._queue.remove(source)
+
+    @property
+    def last_source(self) -> Source | None:
+        """The source at the end of the queue, which may still be extended."""
+        return self._queue[-1] if self._queue else None
+
+    @property
+    def queued(self) -> bool:
+        """Whether a source is waiting for a worker."""
+        return bool(self._queue)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a worker holds a chunk."""
+        return bool(self._busy)
+
+    def sources(self) -> list[Source]:
+        """The queued sources, in order."""
+        return list(self._queue)
+
+    def busy_slots(self) -> list[Slot]:
+        """The slots that hold chunks."""
+        return list(self._busy)
+
+    def has_idle(self) -> bool:
+        """Whether a worker that is up has nothing to do."""
+        return any(slot.state is SlotState.READY and slot.can_take for slot in self._idle)
+
+    def assign(self) -> list[tuple[Slot, Chunk]]:
+        """Cut chunks for the workers that can take them."""
+        assigned: list[tuple[Slot, Chunk]] = []
+        queue = self._queue
+        while queue:
+            source = queue[0]
+            left = source.left()
+            if not left:
+                queue.popleft()
+                continue
+            pace = self._pace(source)
+            size = self._size(source, pace, left)
+            slot = self._pick(pace, size)
+            if slot is None:
+                self.saturated = True
+                break
+            chunk = source.cut(size)
+            if not chunk.count:  # all its calls were cancelled at this very moment
+                self._loosen(slot)
+                continue
+            chunk.seq = next(self._seqs)
+            slot.chunks.append(chunk)
+            if slot.quota is not None:
+                slot.quota -= 1
+            assigned.append((slot, chunk))
+        return assigned
+
+    def on_final(self, slot: Slot, chunk: Chunk, seconds: float) -> None:
+        """A chunk is done; chunks are done in the order in which they were given."""
+        if not slot.chunks or slot.chunks[0] is not chunk:
+            raise InternalError(f"worker {slot.number} reported chunk {chunk.seq} out of order")
+        slot.chunks.popleft()
+        self._pace(chunk.source).observe(chunk.count, seconds)
+        self._loosen(slot)
+
+    def take_back(self, slot: Slot, seqs: set[int], skip: int | None = None) -> None:
+        """Return chunks that their worker has not begun to their sources.
+
+        The item at ``skip`` stays out: it has an outcome.
+        """
+        kept = deque(chunk for chunk in slot.chunks if chunk.seq not in seqs)
+        taken = [chunk for chunk in slot.chunks if chunk.seq in seqs]
+        slot.chunks = kept
+        if slot.quota is not None:
+            slot.quota += len(taken)
+        for chunk in reversed(taken):
+            if skip is None:
+                chunk.source.give_back(chunk, 0)
+            else:
+                chunk.source.give_back(chunk, skip + 1)
+                chunk.source.give_back(chunk, 0, skip)
+            self.return_source(chunk.source)
+        self._loosen(slot)
+
+    def clear(self) -> None:
+        """Forget every source and every slot."""
+        self._queue.clear()
+        self._idle.clear()
+        self._busy.clear()
+        self._open.clear()
+        self.slots.clear()
+        self.saturated = False
+
+    def forget_function(self, function_id: int) -> None:
+        """Drop what was learned about a function."""
+        self._paces.pop(function_id, None)
+
+    def _loosen(self, slot: Slot) -> None:
+        self.saturated = False
+        if slot.chunks:
+            if slot.can_take:
+                self._open[slot] = None
+            return
+        self._busy.pop(slot, None)
+        self._open.pop(slot, None)
+        if slot.can_take and slot not in self._idle:
+            self._idle.append(slot)
+
+    def _pace(self, source: Source) -> Pace:
+        pace = self._paces.get(source.function.id)
+        if pace is None:
+            pace = self._paces[source.function.id] = Pace()
+        return pace
+
+    def _size(self, source: Source, pace: Pace, left: int) -> int:
+        workers = self.limit
+        if source.chunksize is None and not source.eager:
+            return pace.chunk_size(left, workers)
+        # What is handed out as one is the caller's choice; what is tiny still travels together.
+        unit = source.chunksize or 1
+        units = pace.bundle_size(-(-left // unit), unit, min(workers, self._hot_limit))
+        return min(left, units * unit)
+
+    def _pick(self, pace: Pace, size: int) -> Slot | None:
+        """The worker for a chunk: an awake one for tiny work, else an idle one, else one with credit."""
+        tiny = pace.is_tiny(size)
+        if tiny and len(self._busy) >= self._hot_limit:
+            slot = self._with_credit(pace, size)
+            if slot is not None:
+                return slot
+        while self._idle:
+            slot = self._idle.pop()
+            if slot.can_take:
+                self._busy[slot] = None
+                if slot.state is SlotState.READY:
+                    self._open[slot] = None
+                return slot
+        return None if tiny and not self._busy else self._with_credit(pace, size)
+
+    def _with_credit(self, pace: Pace, size: int) -> Slot | None:
+        credit = pace.credit(size)
+        if credit == 1:
+            return None
+        while self._open:
+            slot = next(iter(self._open))
+            if slot.can_take and slot.state is SlotState.READY and len(slot.chunks) < credit:
+                return slot
+            del self._open[slot]
+        return None

@@ -1,0 +1,4 @@
+"""The standard library's ``multiprocessing.managers``, under our name."""
+
+from multiprocessing.managers import *  # noqa: F403
+from multiprocessing.managers import __all__ as __all__

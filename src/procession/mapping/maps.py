@@ -1,0 +1,98 @@
+"""A map: all items through one function, all results in one list.
+
+``run_map`` blocks and drives; ``start_map`` returns at once.  What an error does is the policy
+``on_error``; the items' order is that of the results, whatever the order of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from procession.backends.base import Backend
+from procession.engine.interning import Function
+from procession.errors import TaskCancelled
+from procession.mapping.collectors import ListCollector
+from procession.mapping.sources import Frames, Sequence
+from procession.options import OnError
+from procession.wire.messages import Style
+
+
+def run_map(
+    backend: Backend,
+    function: Function,
+    items: Iterable[Any],
+    *,
+    style: Style,
+    chunksize: int | None,
+    on_error: OnError,
+) -> list[Any]:
+    """Run every item and return the values, in order.
+
+    On failure: what ``on_error`` says.  An interrupt stops what runs before it goes on its way.
+    """
+    sequence = as_sequence(items)
+    if not len(sequence):
+        return []
+    collector = ListCollector(len(sequence), _nothing, stop=on_error is OnError.STOP)
+    source = Sequence(function, sequence, style, collector, chunksize)
+    finished = False
+    try:
+        backend.submit(source)
+        backend.wait(lambda: collector.done)
+        finished = not collector.stopped
+    finally:
+        if not finished:
+            backend.interrupt(source, TaskCancelled("the map was stopped"))
+    return finish(collector, on_error)
+
+
+def finish(collector: ListCollector, on_error: OnError) -> list[Any]:
+    """The results of a map that is done, under its policy."""
+    errors = collector.errors
+    if not errors:
+        return collector.values
+    if on_error is OnError.RAISE:
+        raise errors[min(errors)]
+    if on_error is OnError.STOP:
+        raise collector.first_error or errors[min(errors)]
+    if on_error is OnError.RETURN:
+        for position, error in errors.items():
+            collector.values[position] = error
+        return collector.values
+    return [value for at, value in enumerate(collector.values) if at not in errors]
+
+
+def start_map(
+    backend: Backend,
+    function: Function,
+    items: Iterable[Any],
+    *,
+    style: Style,
+    chunksize: int | None,
+    on_done: Callable[[ListCollector], None],
+) -> None:
+    """Pickle every item now, and begin; ``on_done`` is called once, with all outcomes.
+
+    On failure: ``NotPicklable``, and nothing is run.
+    """
+    sequence = as_sequence(items)
+    collector: ListCollector = ListCollector(len(sequence), lambda: on_done(collector))
+    source = Frames(function, style, collector, chunksize, encode=backend.encode, eager=False)
+    for item in sequence:
+        source.add(item)
+    if not len(sequence):
+        on_done(collector)
+        return
+    backend.submit(source)
+
+
+def as_sequence(items: Iterable[Any]) -> Any:
+    """The items as something that can be sliced: as it is, if it can be, else a list."""
+    if isinstance(items, (list, tuple, range)):
+        return items
+    return list(items)
+
+
+def _nothing() -> None:
+    """The caller waits itself."""

@@ -1,0 +1,359 @@
+"""Sources: where the items of a mapping come from, and how they are pickled.
+
+``Sequence`` items exist already and are pickled by the chunk, when a worker is there for them: while
+the caller of ``map`` waits, nothing can change under it.  ``Frames`` are pickled one by one, when they
+are handed in, since after that the caller may do with them what it likes (a generator may fill the
+same buffer again).  ``Calls`` are frames whose outcomes go to a task each.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from procession.engine.interning import Function, interner
+from procession.engine.work import Chunk, Encoded, Unencodable
+from procession.errors import NotPicklable
+from procession.wire.diagnose import find_culprit
+from procession.wire.mainmodule import Definition
+from procession.wire.messages import Encoding, Part, Style, pack_frames, pack_range
+from procession.wire.outcomes import Outcomes, read_outcomes
+
+if TYPE_CHECKING:
+    from procession.mapping.collectors import Collector
+    from procession.task import Task
+
+EncodeItem = Callable[[Any, str], tuple[Any, tuple[Definition, ...]]]
+
+_INT64 = 1 << 63
+_TEXT_LIMIT = 80
+
+
+class _Delivering:
+    """What all sources do with outcomes: read them, and skip those that are known."""
+
+    def is_open(self, function: Function) -> bool:
+        """Whether single calls of the function may be added."""
+        return False
+
+    def take(self, chunk: Chunk, first: int, outcomes: Outcomes) -> None:
+        """See ``Source``."""
+        raise NotImplementedError
+
+    def deliver(self, chunk: Chunk, skip: int, part: Part) -> None:
+        """See ``Source``."""
+        outcomes = read_outcomes(part)
+        first = part.first
+        if skip > 0:
+            values, errors, seconds = outcomes
+            first += skip
+            outcomes = Outcomes(
+                values[skip:],
+                {at - skip: error for at, error in errors.items() if at >= skip},
+                None if seconds is None else seconds[skip:],
+            )
+        if outcomes.values:
+            self.take(chunk, first, outcomes)
+
+    def deliver_error(self, chunk: Chunk, first: int, count: int, error: BaseException) -> None:
+        """See ``Source``."""
+        if count > 0:
+            outcomes = Outcomes([None] * count, dict.fromkeys(range(count), error))
+            self.take(chunk, first, outcomes)
+
+
+class _Collecting(_Delivering):
+    """Hands outcomes to a collector, by position."""
+
+    collector: Collector
+
+    def take(self, chunk: Chunk, first: int, outcomes: Outcomes) -> None:
+        """See ``Source``."""
+        self.collector.take(chunk.start + first, outcomes)
+
+
+class Sequence(_Collecting):
+    """A sequence whose items are pickled by the chunk, when they are sent."""
+
+    def __init__(
+        self,
+        function: Function,
+        items: Any,
+        style: Style,
+        collector: Collector,
+        chunksize: int | None,
+    ) -> None:
+        self.function = function
+        self.style = style
+        self.timed = False
+        self.eager = False
+        self.chunksize = chunksize
+        self.collector = collector
+        self._items = items
+        self._next = 0
+        self._total = len(items)
+        self._returned: deque[tuple[int, int, bool]] = deque()
+
+    def left(self) -> int:
+        """See ``Source``."""
+        if self._returned:
+            start, stop, apart = self._returned[0]
+            return stop - start
+        return self._total - self._next
+
+    def cut(self, count: int) -> Chunk:
+        """See ``Source``."""
+        if self._returned:
+            start, stop, apart = self._returned.popleft()
+            if stop - start > count:
+                self._returned.appendleft((start + count, stop, apart))
+                stop = start + count
+            return Chunk(self, start, stop - start, apart=apart)
+        start = self._next
+        self._next = stop = min(self._total, start + count)
+        return Chunk(self, start, stop - start)
+
+    def give_back(self, chunk: Chunk, first: int, stop: int | None = None) -> None:
+        """See ``Source``."""
+        end = chunk.count if stop is None else stop
+        if first < end:
+            self._returned.appendleft((chunk.start + first, chunk.start + end, chunk.apart))
+
+    def item(self, chunk: Chunk, index: int) -> Any:
+        """See ``Source``."""
+        return self._items[chunk.start + index]
+
+    def encode(self, chunk: Chunk) -> Encoded:
+        """See ``Source``."""
+        items = self._items[chunk.start : chunk.start + chunk.count]
+        if type(items) is range:
+            if -_INT64 <= min(items.start, items.stop) and max(items.start, items.stop) < _INT64:
+                return Encoded(Encoding.RANGE, [pack_range(items)])
+        if type(items) is not list and type(items) is not tuple:
+            items = list(items)
+        if chunk.apart:
+            return self._encode_apart(chunk, items)
+        try:
+            data, needs = interner.encoder.dumps_with_needs(items)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                _reraise_interrupt(error)
+            return self._encode_apart(chunk, items)
+        return Encoded(Encoding.BATCH, [data], definitions_of(needs))
+
+    def _encode_apart(self, chunk: Chunk, items: Any) -> Encoded:
+        frames, definitions = [], []
+        for index, item in enumerate(items):
+            try:
+                frame, more = encode_item(item, f"item {chunk.start + index}")
+            except NotPicklable as error:
+                raise Unencodable(index, error) from error
+            frames.append(frame)
+            definitions.extend(more)
+        return Encoded(Encoding.FRAMES, list(pack_frames(frames)), tuple(definitions))
+
+    def describe(self, chunk: Chunk, index: int) -> tuple[int | None, str]:
+        """See ``Source``."""
+        position = chunk.start + index
+        return position, shorten(self._items[position])
+
+
+class Frames(_Collecting):
+    """Items that are pickled one by one as they are added."""
+
+    def __init__(
+        self,
+        function: Function,
+        style: Style,
+        collector: Collector,
+        chunksize: int | None,
+        *,
+        encode: EncodeItem,
+        eager: bool,
+        timed: bool = False,
+    ) -> None:
+        self.function = function
+        self.style = style
+        self.timed = timed
+        self.eager = eager
+        self.chunksize = chunksize
+        self.collector = collector
+        self._encode = encode
+        self._frames: deque[tuple[int, Any, tuple[Definition, ...]]] = deque()
+        self._added = 0
+
+    def add(self, item: Any) -> None:
+        """Pickle an item and queue it.  On failure: ``NotPicklable``, and nothing is added."""
+        frame, definitions = self._encode(item, f"item {self._added}")
+        self._frames.append((self._added, frame, definitions))
+        self._added += 1
+
+    def skip(self) -> int:
+        """Leave out an item that got its outcome otherwise; return its position."""
+        self._added += 1
+        return self._added - 1
+
+    @property
+    def added(self) -> int:
+        """Items that have been added or skipped."""
+        return self._added
+
+    def left(self) -> int:
+        """See ``Source``."""
+        return len(self._frames)
+
+    def cut(self, count: int) -> Chunk:
+        """See ``Source``."""
+        start, frame, definitions = self._frames.popleft()
+        frames, needed = [frame], list(definitions)
+        while len(frames) < count and self._frames:
+            if self._frames[0][0] != start + len(frames):
+                break  # an item in between has been skipped
+            _position, frame, definitions = self._frames.popleft()
+            frames.append(frame)
+            needed.extend(definitions)
+        return Chunk(self, start, len(frames), frames, definitions=tuple(needed))
+
+    def give_back(self, chunk: Chunk, first: int, stop: int | None = None) -> None:
+        """See ``Source``."""
+        frames = chunk.frames or []
+        end = chunk.count if stop is None else stop
+        for index in range(end - 1, first - 1, -1):
+            self._frames.appendleft((chunk.start + index, frames[index], chunk.definitions))
+
+    def item(self, chunk: Chunk, index: int) -> Any:
+        """See ``Source``."""
+        return (chunk.frames or [])[index]
+
+    def encode(self, chunk: Chunk) -> Encoded:
+        """See ``Source``; the frames are there already."""
+        return Encoded(Encoding.FRAMES, list(pack_frames(chunk.frames or [])), chunk.definitions)
+
+    def describe(self, chunk: Chunk, index: int) -> tuple[int | None, str]:
+        """See ``Source``."""
+        return chunk.start + index, describe_frame((chunk.frames or [])[index], self.style)
+
+
+class Calls(_Delivering):
+    """Single calls of one function; each one's outcome goes to its task."""
+
+    style = Style.CALL
+    timed = False
+    eager = True
+    chunksize: int | None = None
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self._calls: deque[tuple[Task[Any], Any, tuple[Definition, ...]]] = deque()
+        self._tasks: dict[int, Task[Any]] = {}
+        self._next = 0
+
+    def is_open(self, function: Function) -> bool:
+        """Whether another call of the function may be added."""
+        mine = self.function
+        return function.id == mine.id and function.definitions == mine.definitions
+
+    def append(self, call: tuple[Task[Any], Any, tuple[Definition, ...]]) -> None:
+        """Add a call: its task, its pickled arguments, and what they need of ``__main__``."""
+        self._calls.append(call)
+
+    def left(self) -> int:
+        """See ``Source``; calls cancelled meanwhile drop out here."""
+        calls = self._calls
+        while calls and calls[0][0].cancelled():
+            calls.popleft()[0].set_running_or_notify_cancel()
+        return len(calls)
+
+    def cut(self, count: int) -> Chunk:
+        """See ``Source``; from here on the calls cannot be cancelled."""
+        calls, tasks, frames, definitions = self._calls, self._tasks, [], []
+        start = self._next
+        while calls and len(frames) < count:
+            task, frame, needed = calls.popleft()
+            if task.begin():
+                tasks[start + len(frames)] = task
+                frames.append(frame)
+                if needed:
+                    definitions.extend(needed)
+        self._next = start + len(frames)
+        return Chunk(self, start, len(frames), frames, definitions=tuple(definitions))
+
+    def give_back(self, chunk: Chunk, first: int, stop: int | None = None) -> None:
+        """See ``Source``."""
+        frames = chunk.frames or []
+        end = chunk.count if stop is None else stop
+        for index in range(end - 1, first - 1, -1):
+            task = self._tasks.pop(chunk.start + index)
+            self._calls.appendleft((task, frames[index], chunk.definitions))
+
+    def item(self, chunk: Chunk, index: int) -> Any:
+        """See ``Source``."""
+        return (chunk.frames or [])[index]
+
+    def encode(self, chunk: Chunk) -> Encoded:
+        """See ``Source``; the frames are there already."""
+        return Encoded(Encoding.FRAMES, list(pack_frames(chunk.frames or [])), chunk.definitions)
+
+    def take(self, chunk: Chunk, first: int, outcomes: Outcomes) -> None:
+        """See ``Source``."""
+        values, errors, _seconds = outcomes
+        tasks, position = self._tasks, chunk.start + first
+        for offset, value in enumerate(values):
+            task = tasks.pop(position + offset, None)
+            if task is not None:
+                task.settle(value, errors.get(offset) if errors else None)
+
+    def describe(self, chunk: Chunk, index: int) -> tuple[int | None, str]:
+        """See ``Source``."""
+        return None, describe_frame((chunk.frames or [])[index], Style.CALL)
+
+
+def encode_item(item: Any, name: str) -> tuple[bytes, tuple[Definition, ...]]:
+    """Pickle one item.  On failure: ``NotPicklable``, which names the part at fault."""
+    try:
+        data, needs = interner.encoder.dumps_with_needs(item)
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            _reraise_interrupt(error)
+        path, culprit = find_culprit(item, name, interner.encoder.dumps)
+        reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
+        raise NotPicklable(path, reason) from error
+    return data, definitions_of(needs) if needs else ()
+
+
+def definitions_of(needs: frozenset[str]) -> tuple[Definition, ...]:
+    """The definitions of what pickled arguments refer to in ``__main__``."""
+    return interner.mirror.closure(needs, thorough=False) if needs else ()
+
+
+def _reraise_interrupt(error: BaseException) -> None:
+    """A Ctrl-C while pickling is the user's; a ``SystemExit`` is a foreign __reduce__'s error."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+
+
+def shorten(value: Any) -> str:
+    """A short text of an item, whatever its ``__repr__`` does."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 3] + "..."
+
+
+def describe_frame(frame: bytes, style: Style) -> str:
+    """A short text of a pickled item."""
+    from procession.wire.serial import loads
+
+    try:
+        item = loads(frame)
+    except Exception:
+        return "(an item that cannot be unpickled)"
+    if style is Style.CALL:
+        args, kwargs = item
+        words = [shorten(arg) for arg in args]
+        words += [f"{key}={shorten(value)}" for key, value in kwargs.items()]
+        text = ", ".join(words)
+        return text if len(text) <= 2 * _TEXT_LIMIT else text[: 2 * _TEXT_LIMIT] + "..."
+    return shorten(item)

@@ -1,0 +1,181 @@
+"""A stream: items in as room allows, outcomes out as an iterator.
+
+Owns the input iterator, a source, and a collector.  Items are pulled while those in flight and those
+undelivered are fewer than the window, so an endless input runs in constant memory.  A list cannot
+block, so it is pulled by whoever has made room; any other iterable is pulled by a thread of its own,
+since it may wait for anything, even for results of this very stream.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from procession.backends.base import Backend, Capability
+from procession.engine.interning import Function
+from procession.errors import TaskCancelled, WaitTimeout
+from procession.mapping.collectors import StreamCollector
+from procession.mapping.sources import Frames
+from procession.outcome import Outcome
+from procession.wire.messages import Style
+from procession.wire.outcomes import Outcomes
+
+#: Items in flight and undelivered, for every worker and in all; times the chunk size.  Enough to keep
+#: workers busy with tasks of microseconds.
+_WINDOW_PER_WORKER = 16
+_WINDOW_BASE = 32
+
+
+class Stream:
+    """One lazily fed mapping."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        function: Function,
+        items: Iterable[Any],
+        *,
+        style: Style,
+        chunksize: int | None,
+        ordered: bool,
+        timed: bool = False,
+    ) -> None:
+        self._backend = backend
+        self._collector = StreamCollector(self._on_arrival, ordered=ordered)
+        self._source = Frames(
+            function,
+            style,
+            self._collector,
+            chunksize,
+            encode=backend.encode,
+            eager=True,
+            timed=timed,
+        )
+        self._items = iter(items)
+        self._lock = threading.Lock()
+        self._room = threading.Condition(threading.Lock())
+        self._taken = 0
+        self._exhausted = False
+        self._closed = False
+        self._input_error: BaseException | None = None
+        per_worker = _WINDOW_PER_WORKER * backend.workers
+        self._window = (_WINDOW_BASE + per_worker) * (chunksize or 1)
+        self._parallel = Capability.PARALLEL in backend.capabilities
+        self._threaded = self._parallel and not isinstance(items, (list, tuple, range))
+        if self._threaded:
+            feeder = threading.Thread(target=self._feed, name="procession-feeder", daemon=True)
+            feeder.start()
+        elif self._parallel:
+            self._pull(self._window)
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``take`` would not block."""
+        return self._collector.has_next or self._ended
+
+    @property
+    def _ended(self) -> bool:
+        return self._closed or (self._exhausted and self._taken >= self._source.added)
+
+    def next(self, timeout: float | None = None) -> Outcome | None:
+        """The next outcome, or None at the end.
+
+        On failure: ``TimeoutError`` of multiprocessing when ``timeout`` seconds bring none.
+        """
+        if not self._parallel and not self.ready:
+            self._pull(1)
+        if not self._backend.wait(lambda: self.ready, timeout) and not self.ready:
+            raise WaitTimeout(f"no result after {timeout:g} seconds; the tasks go on")
+        with self._lock:
+            if not self._collector.has_next:
+                return None
+            outcome = self._collector.pop()
+            self._taken += 1
+        self._make_room()
+        return outcome
+
+    def is_input_error(self, outcome: Outcome) -> bool:
+        """Whether this is not an item's outcome, but what the input raised in its place."""
+        return outcome.error is not None and outcome.error is self._input_error
+
+    def close(self) -> None:
+        """Drop what is queued and stop what runs; nothing more is pulled."""
+        if self._closed:
+            return
+        self._closed = True
+        with self._room:
+            self._room.notify_all()
+        if not (self._exhausted and self._collector.arrived >= self._source.added):
+            self._backend.interrupt(self._source, TaskCancelled("the iterator was closed"))
+
+    def _on_arrival(self) -> None:
+        """Outcomes have come in; called by the thread that drives."""
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self._exhausted or self._closed:
+            return
+        room = self._window - (self._source.added - self._taken)
+        if room * 4 < self._window:  # not for every single item: pull some at a time
+            return
+        if self._threaded:
+            with self._room:
+                self._room.notify()
+        elif self._parallel:
+            self._pull(room)
+
+    def _feed(self) -> None:
+        """Pull items whenever there is room; in the feeder's thread."""
+        while not (self._exhausted or self._closed):
+            with self._room:
+                while (room := self._window - (self._source.added - self._taken)) <= 0:
+                    if self._closed:
+                        return
+                    self._room.wait()
+            self._pull(min(room, 1 + room // 4), singly=True)
+        self._backend.wake()
+
+    def _pull(self, count: int, *, singly: bool = False) -> None:
+        """Pull up to ``count`` items and submit them; ``singly`` when each may take long to come."""
+        source = self._source
+        for _ in range(count):
+            try:
+                item = next(self._items)
+            except StopIteration:
+                self._exhausted = True
+                break
+            except BaseException as error:  # the input's own error, in its place
+                self._exhausted = True
+                self._input_error = error
+                self._fail(error)
+                if not isinstance(error, Exception):
+                    raise
+                break
+            try:
+                source.add(item)
+            except Exception as error:
+                self._fail(error)
+            if singly and not self._submit():
+                return
+        self._submit()
+
+    def _submit(self) -> bool:
+        """Announce new items; return False when the pool takes no more."""
+        if not self._source.left():
+            return True
+        try:
+            self._backend.submit(self._source)
+        except Exception as error:
+            while self._source.left():
+                chunk = self._source.cut(1)
+                self._source.deliver_error(chunk, 0, 1, error)
+            self._exhausted = True
+            self._backend.wake()
+            return False
+        return True
+
+    def _fail(self, error: BaseException) -> None:
+        position = self._source.skip()
+        self._collector.take(position, Outcomes([None], {0: error}))
+        self._backend.wake()

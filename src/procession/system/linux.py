@@ -1,0 +1,73 @@
+"""The services of the system that Linux does best.
+
+Owns no state.  Kernel facts, with the version they need: ``F_SETSIG`` (2.4),
+``pidfd_open`` (5.3), cgroup version 2 and 1 quotas.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import select
+import signal
+
+_F_SETSIG = 10  # <asm-generic/fcntl.h>; Python's fcntl has no name for it
+
+
+def die_with(lifeline: int, *, group: bool = False) -> None:
+    """Have the kernel kill this process as soon as the other end of ``lifeline`` is closed.
+
+    With ``group`` the signal goes to the whole process group, which must be our own.
+    It needs no thread and no GIL, so native code and ``SIG_IGN`` do not stop it: the pipe's
+    hang-up is an I/O event, and ``F_SETSIG`` chooses the signal that an I/O event sends.
+    The owner of that signal belongs to the open file description, which a fork shares;
+    opening the pipe again through ``/proc`` gives this process one of its own.
+    """
+    fd = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.close(lifeline)
+    fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpid() if group else os.getpid())
+    fcntl.fcntl(fd, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    # The holder may have died before O_ASYNC was set; its hang-up is then already there to see.
+    poll = select.poll()
+    poll.register(fd, 0)
+    if poll.poll(0):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def process_fd(pid: int) -> int | None:
+    """A descriptor that is readable once ``pid`` has ended, or None before Linux 5.3."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def parent_death_fd() -> int | None:
+    """A descriptor that is readable once the parent is gone, or None where there is none."""
+    return process_fd(os.getppid())
+
+
+def usable_cores() -> int:
+    """The number of cores that this process may use: affinity and cgroup quota, at least 1."""
+    cores = len(os.sched_getaffinity(0))
+    quota = _cgroup_cores()
+    return max(1, min(cores, math.ceil(quota)) if quota else cores)
+
+
+def _cgroup_cores() -> float | None:
+    """The CPU quota of the control group in cores, or None when there is no limit."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            limit, period = file.read().split()
+        return None if limit == "max" else int(limit) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") as file:
+            micros = int(file.read())
+        with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us") as file:
+            return micros / int(file.read()) if micros > 0 else None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,61 @@
+"""Errors on their way between processes: with the traceback as text, and always picklable.
+
+Owns nothing.  The sending side turns any exception into bytes that cannot fail to be read; the
+receiving side gets the user's own class back, with the remote traceback as its cause.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from procession.wire.serial import PROTOCOL, loads
+
+if TYPE_CHECKING:
+    from procession.wire.serial import Encoder
+
+
+def pack_error(error: BaseException, encoder: Encoder) -> bytes:
+    """Pickle ``error`` with the text of its traceback.
+
+    On failure to pickle it the receiver gets a ``RemoteError`` that says what it was.
+    """
+    text = format_error(error)
+    try:
+        pickled = encoder.dumps(error)
+    except BaseException as failure:  # anything can be raised by a foreign __reduce__
+        summary = _summary(error)
+        return pickle.dumps((None, summary, text, _summary(failure)), PROTOCOL)
+    return pickle.dumps((pickled, _summary(error), text, ""), PROTOCOL)
+
+
+def unpack_error(data: bytes | memoryview) -> BaseException:
+    """Read what ``pack_error`` wrote; the traceback's text becomes the error's cause."""
+    from multiprocessing.pool import RemoteTraceback
+
+    pickled, summary, text, failure = loads(data)
+    error: Any = None
+    if pickled is not None:
+        try:
+            error = loads(pickled)
+        except BaseException as caught:  # a constructor that wants other arguments, and worse
+            failure = _summary(caught)
+    if not isinstance(error, BaseException):
+        from procession.errors import RemoteError
+
+        error = RemoteError(summary, failure)
+    error.__cause__ = RemoteTraceback(text)
+    return error
+
+
+def format_error(error: BaseException) -> str:
+    """The traceback as Python prints it."""
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _summary(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:  # __str__ is the user's
+        return type(error).__name__

@@ -1,0 +1,120 @@
+"""The ledger: a page of shared memory in which a worker writes what it is doing and has done.
+
+The worker is the only writer, the parent reads at any time, and neither waits for the other.
+The worker notes the item that it begins, and each outcome as it happens; when the ledger is full
+or the chunk is done it posts the outcomes as a message and starts a new leaf.  So the parent knows
+without any message which item a dead worker was on, and finds there the outcomes of the items
+before it; and it can read the outcomes of a chunk whose current item takes unexpectedly long.
+
+Order of the stores: an outcome, its place in the table, and only then ``DONE`` (the items of this
+leaf that are committed).  ``LEAF`` is odd while a leaf is being changed; a reader that copies
+between two equal even values has a consistent leaf.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import NamedTuple
+
+from procession.system import anonymous_file
+from procession.wire.messages import Mode, Part
+
+# Words of 8 bytes at the head of the page.
+CHUNK = 0  #: sequence number of the running chunk, 0 when idle
+DONE = 1  #: items of this leaf that have an outcome; the next one is running
+FIRST = 2  #: index in the chunk of the first item of this leaf
+LEAF = 3  #: generation of the leaf, odd while it changes
+MODE = 4  #: how the outcomes of this leaf are written
+STARTED = 5  #: CLOCK_MONOTONIC nanoseconds at which the chunk began
+TIMED = 6  #: whether the leaf has a column of seconds
+
+_HEAD = 4096
+#: Outcomes of one leaf.  The columns hold 8 bytes an outcome.
+ROWS = 1024
+_TABLE = _HEAD
+_TIMES = _TABLE + 8 * ROWS
+DATA = _TIMES + 8 * ROWS
+#: Bytes of pickled outcomes of one leaf.  With the table it stays within one datagram.
+DATA_SIZE = 44 * 1024
+COLUMN_ROWS = 7 * 1024
+SIZE = DATA + max(DATA_SIZE, 8 * COLUMN_ROWS)
+
+
+class Position(NamedTuple):
+    """What a worker is doing: the chunk, and the index in it of the item that it runs."""
+
+    seq: int
+    index: int
+    started_ns: int
+
+
+class Ledger:
+    """One mapping of the page, in the parent or in its worker."""
+
+    def __init__(self, fd: int) -> None:
+        self.map = mmap.mmap(fd, SIZE)
+        self._view = memoryview(self.map)
+        self.words = self._view[:_HEAD].cast("q")
+        self.table = self._view[_TABLE:_TIMES].cast("q")
+        self.times = self._view[_TIMES:DATA].cast("d")
+        self.ints = self._view[DATA : DATA + 8 * COLUMN_ROWS].cast("q")
+        self.floats = self._view[DATA : DATA + 8 * COLUMN_ROWS].cast("d")
+        self.data = self._view[DATA:]
+
+    @staticmethod
+    def create() -> int:
+        """Make the memory of a new ledger and return its descriptor."""
+        return anonymous_file("procession-ledger", SIZE)
+
+    @classmethod
+    def adopt(cls, fd: int) -> Ledger:
+        """Map the page of ``fd`` and close the descriptor."""
+        try:
+            return cls(fd)
+        finally:
+            os.close(fd)
+
+    def body(self, mode: Mode, timed: bool, count: int) -> list[memoryview]:
+        """The bytes of the first ``count`` outcomes, as a PART message carries them."""
+        if mode is Mode.FRAMES:
+            end = abs(self.table[count - 1]) if count else 0
+            parts = [self.table[:count].cast("B"), self.data[:end]]
+        elif mode is Mode.NONES:
+            parts = []
+        else:
+            parts = [self.data[: 8 * count]]
+        if timed:
+            parts.insert(0, self.times[:count].cast("B"))
+        return parts
+
+    def position(self) -> Position | None:
+        """What the worker is doing, or None when it is idle."""
+        words = self.words
+        seq = words[CHUNK]
+        return Position(seq, words[FIRST] + words[DONE], words[STARTED]) if seq else None
+
+    def peek(self) -> Part | None:
+        """Copy the committed outcomes of the open leaf, or None when there are none to be had now.
+
+        The worker may be posting the leaf at this moment:
+            reader: LEAF == 4 | worker: posts, LEAF = 5, ..., LEAF = 6 | reader: copies new bytes
+        The second look at LEAF sees the change, and the copy is dropped.
+        """
+        words = self.words
+        leaf = words[LEAF]
+        seq, count, timed = words[CHUNK], words[DONE], bool(words[TIMED])
+        if leaf % 2 or not seq or not count:
+            return None
+        first, mode, started = words[FIRST], Mode(words[MODE]), words[STARTED]
+        body = memoryview(b"".join(self.body(mode, timed, count)))
+        if words[LEAF] != leaf or words[CHUNK] != seq:
+            return None
+        return Part(mode, False, timed, count, seq, first, float(started), body)
+
+    def close(self) -> None:
+        """Unmap the page."""
+        for view in (self.words, self.table, self.times, self.ints, self.floats, self.data):
+            view.release()
+        self._view.release()
+        self.map.close()

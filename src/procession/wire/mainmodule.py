@@ -1,0 +1,191 @@
+"""``__main__``, name by name: what a task needs of it is mirrored in the workers' ``__main__``.
+
+A function of ``__main__`` travels by value, but its globals must be real ones: what an initializer
+sets, the task reads, and an instance of a class comes back as an instance of the caller's class.
+So the names that a function uses (followed through functions and classes) are sent as definitions,
+each once per content, and set in the worker's ``__main__``; everything else refers to them by name.
+A definition is sent again only when it has changed at home: what a worker has assigned to a global
+of its own stays.  ``__main__`` is never imported again.
+
+``Mirror`` lives in the sending process and owns the table of definitions, under its lock.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from procession.wire.scope import Scope
+from procession.wire.serial import PROTOCOL, dumps_by_value, loads
+
+#: Values that cannot change in place: the same object is the same content.
+_CONSTANT = (int, float, complex, str, bytes, bool, type(None), range, types.ModuleType)
+
+#: A name that takes longer than this to pickle is not looked at again for every single task, only
+#: when it is assigned, or when the next map begins.
+_CHEAP_SECONDS = 200e-6
+
+#: Names that every module has of its own.
+_OWN = {"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__loader__", "__package__"}
+
+_EMPTY: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One version of one name of ``__main__``."""
+
+    name: str
+    version: int
+    pickled: bytes
+    needs: frozenset[str]  #: names that the pickle refers to
+    uses: frozenset[str]  #: names that the code in it refers to
+
+
+@dataclass
+class _Entry:
+    value: Any
+    definition: Definition
+    cost: float
+
+
+class Mirror:
+    """The definitions of this process's ``__main__`` that have been needed so far."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+        self._lock = threading.RLock()
+        self._versions = 0
+
+    def closure(
+        self, names: Iterable[str], *, thorough: bool, inherited: Mapping[str, Any] = _EMPTY
+    ) -> tuple[Definition, ...]:
+        """The definitions behind ``names`` and all that they refer to, what a pickle needs first.
+
+        ``thorough`` compares the content even of values that are slow to pickle.  ``inherited`` is
+        what the receiver already has, by a fork: those very objects are not looked into.
+        """
+        found: dict[str, Definition] = {}
+        visited: set[str] = set()
+        waiting = sorted(names, reverse=True)
+        main = sys.modules["__main__"].__dict__
+
+        def visit(name: str) -> None:
+            if name in visited or name in _OWN or name not in main:
+                return
+            if inherited and inherited.get(name, inherited) is main[name]:
+                return
+            visited.add(name)
+            definition = self._define(name, main[name], thorough)
+            for need in sorted(definition.needs):
+                visit(need)
+            found[name] = definition
+            # What only code names may come later, and must: a class whose attribute is a function
+            # that makes such a class would otherwise wait for itself.
+            waiting.extend(sorted(definition.uses, reverse=True))
+
+        with self._lock:
+            while waiting:
+                visit(waiting.pop())
+        return tuple(found.values())
+
+    def _define(self, name: str, value: Any, thorough: bool) -> Definition:
+        entry = self._entries.get(name)
+        if entry is not None and entry.value is value:
+            if isinstance(value, _CONSTANT):
+                return entry.definition
+            if not thorough and entry.cost > _CHEAP_SECONDS:
+                return entry.definition
+        begin = time.perf_counter()
+        pickled, scope = _pickle(name, value)
+        cost = time.perf_counter() - begin
+        if entry is not None and entry.definition.pickled == pickled:
+            entry.value, entry.cost = value, cost
+            return entry.definition
+        self._versions += 1
+        definition = Definition(
+            name, self._versions, pickled, frozenset(scope.needs), frozenset(scope.uses)
+        )
+        self._entries[name] = _Entry(value, definition, cost)
+        return definition
+
+
+def _pickle(name: str, value: Any) -> tuple[bytes, Scope]:
+    scope = Scope(defining=name)
+    try:
+        pickled = dumps_by_value(value, scope)
+    except Exception as error:
+        # A function may name a global without using it in a worker (the pool itself, often).
+        # So this is no error yet: who uses it there is told.
+        scope = Scope()
+        pickled = dumps_by_value(Unsent(name, f"{type(error).__name__}: {error}"), scope)
+    return pickled, scope
+
+
+class Unsent:
+    """Stands in a worker for a global of ``__main__`` that could not be pickled."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.__dict__["_unsent"] = (name, reason)
+
+    def __reduce__(self) -> Any:
+        return Unsent, self.__dict__["_unsent"]
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__") and attribute.endswith("__"):
+            raise AttributeError(attribute)
+        raise self._error()
+
+    def _error(self) -> TypeError:
+        name, reason = self.__dict__["_unsent"]
+        return TypeError(
+            f"the global {name!r} of __main__ is not available in this worker, because it could "
+            f"not be sent ({reason}). Create it in the worker (an initializer can), or pass "
+            "it as an argument."
+        )
+
+    def _refuse(self, *_args: Any, **_kwargs: Any) -> Any:
+        raise self._error()
+
+    __call__ = __enter__ = __exit__ = __iter__ = __next__ = __getitem__ = __setitem__ = _refuse
+    __len__ = __bool__ = __contains__ = __setattr__ = __add__ = __radd__ = __lt__ = _refuse
+
+
+def install_main(path: str | None) -> types.ModuleType:
+    """Give this process an empty ``__main__`` for mirrored names, as if run from ``path``."""
+    main = types.ModuleType("__main__")
+    main.__dict__["__builtins__"] = __builtins__
+    if path is not None:
+        main.__file__ = path
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = main
+    return main
+
+
+class Mirrored:
+    """The names of ``__main__`` that this worker has received from its parent."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def receive(self, definitions: list[tuple[str, bytes]]) -> None:
+        """Set the named values in ``__main__``, in the order given: what is needed comes first."""
+        main = sys.modules["__main__"]
+        for name, pickled in definitions:
+            try:
+                value = loads(pickled)
+            except Exception as error:
+                value = Unsent(name, f"{type(error).__name__} while unpickling: {error}")
+            setattr(main, name, value)
+            self.names.add(name)
+
+
+def pack_definitions(definitions: Iterable[Definition]) -> bytes:
+    """Pickle the definitions for ``Mirrored.receive``."""
+    import pickle
+
+    return pickle.dumps([(each.name, each.pickled) for each in definitions], PROTOCOL)

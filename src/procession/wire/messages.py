@@ -1,0 +1,155 @@
+"""The messages between an engine and its workers, as bytes.
+
+The first byte is the kind.  Everything here packs or unpacks; nothing is kept, and no user code
+runs: bodies stay pickled.  Little-endian, and never stored, so there is no version to negotiate.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+# From the engine to a worker.
+DEFINE = ord("D")  # a function: its id, then the pickled (sys.path or None, function)
+MAIN = ord("M")  # names of __main__: a pickled list of (name, pickled value)
+RUN = ord("R")  # a chunk of items
+FORGET = ord("F")  # ids of functions that will not be used again
+STREAMS = ord("S")  # which of stdout and stderr to forward
+EXIT = ord("X")  # end in an orderly way
+
+# From a worker to the engine.
+READY = ord("Y")  # the initializer is done
+FAILED = ord("I")  # the initializer raised: a pickled error
+PART = ord("P")  # outcomes of consecutive items of a chunk
+REFUSED = ord("E")  # a chunk of which nothing ran: a pickled error
+OUTPUT = ord("O")  # text for the parent's stdout or stderr
+
+
+class Style(IntEnum):
+    """How an item becomes a call."""
+
+    MAP = 0  #: ``function(item)``
+    STAR = 1  #: ``function(*item)``
+    CALL = 2  #: ``function(*item[0], **item[1])``
+
+
+class Encoding(IntEnum):
+    """How the items of a chunk are written."""
+
+    RANGE = 0  #: start, stop and step of a range
+    BATCH = 1  #: one pickle of a list: objects shared by items are pickled once
+    FRAMES = 2  #: one pickle an item, after the table of their ends
+
+
+class Mode(IntEnum):
+    """How the outcomes of a part are written."""
+
+    FRAMES = 0  #: one pickle each; the table of their ends is negative for an error
+    INTS = 1  #: a column of int64
+    FLOATS = 2  #: a column of float64
+    NONES = 3  #: nothing: every value is None
+
+
+_RUN = struct.Struct("<BBBBIQQ")
+_DEFINE = struct.Struct("<BxxxxxxxQ")
+_PART = struct.Struct("<BBBBIQQd")
+_RANGE = struct.Struct("<qqq")
+
+PART_SIZE = _PART.size
+
+
+class Run(NamedTuple):
+    """The head of a RUN message."""
+
+    style: Style
+    encoding: Encoding
+    timed: bool
+    count: int
+    seq: int
+    function_id: int
+
+
+class Part(NamedTuple):
+    """The head of a PART message and its body."""
+
+    mode: Mode
+    final: bool
+    timed: bool
+    count: int
+    seq: int
+    first: int
+    seconds: float  #: since the chunk began
+    body: memoryview
+
+
+def pack_run(run: Run) -> bytes:
+    """Pack the head of a RUN message; the items' bytes follow it."""
+    return _RUN.pack(RUN, *run)
+
+
+def unpack_run(data: memoryview) -> tuple[Run, memoryview]:
+    """Split a RUN message into its head and the items' bytes."""
+    _kind, style, encoding, timed, count, seq, function_id = _RUN.unpack_from(data)
+    head = Run(Style(style), Encoding(encoding), bool(timed), count, seq, function_id)
+    return head, data[_RUN.size :]
+
+
+def run_seq(data: memoryview) -> int:
+    """The chunk that a RUN message carries."""
+    seq: int = _RUN.unpack_from(data)[5]
+    return seq
+
+
+def pack_define(function_id: int) -> bytes:
+    """Pack the head of a DEFINE message; the pickled definition follows it."""
+    return _DEFINE.pack(DEFINE, function_id)
+
+
+def unpack_define(data: memoryview) -> tuple[int, memoryview]:
+    """Split a DEFINE message into the function's id and the pickled definition."""
+    return _DEFINE.unpack_from(data)[1], data[_DEFINE.size :]
+
+
+def pack_part(
+    mode: Mode, final: bool, timed: bool, count: int, seq: int, first: int, seconds: float
+) -> bytes:
+    """Pack the head of a PART message; the outcomes' bytes follow it."""
+    return _PART.pack(PART, mode, final, timed, count, seq, first, seconds)
+
+
+def unpack_part(data: memoryview) -> Part:
+    """Read a PART message."""
+    _kind, mode, final, timed, count, seq, first, seconds = _PART.unpack_from(data)
+    return Part(
+        Mode(mode), bool(final), bool(timed), count, seq, first, seconds, data[_PART.size :]
+    )
+
+
+def pack_range(items: range) -> bytes:
+    """Write a range of items whose bounds fit 64 bits."""
+    return _RANGE.pack(items.start, items.stop, items.step)
+
+
+def unpack_range(body: memoryview) -> range:
+    """Read a range of items."""
+    return range(*_RANGE.unpack(body))
+
+
+def pack_frames(frames: list[bytes]) -> list[bytes]:
+    """Write pickles one after another behind the table of their ends."""
+    ends, end = [], 0
+    for frame in frames:
+        end += len(frame)
+        ends.append(end)
+    return [struct.pack(f"<{len(ends)}q", *ends), *frames]
+
+
+def split_frames(body: memoryview, count: int) -> list[memoryview]:
+    """Read what ``pack_frames`` wrote."""
+    table = count * 8
+    start, frames = table, []
+    for end in struct.unpack_from(f"<{count}q", body):
+        frames.append(body[start : table + end])
+        start = table + end
+    return frames

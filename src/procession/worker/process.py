@@ -1,0 +1,57 @@
+"""The child's side of ``Process``: run the object that the parent pickled, report its error.
+
+Runs in the main thread of a forked or fresh child, after ``startup.settle``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from procession.system import write_all
+from procession.wire.faults import pack_error
+from procession.wire.mainmodule import Mirrored
+from procession.wire.serial import Encoder, loads
+
+
+def main(body: bytes, report: int) -> int:
+    """Unpickle a process object and run it; return the exit code.
+
+    ``report`` is a file that gets the error that ends the process.
+    """
+    from multiprocessing import process as standard
+
+    definitions, pickled = loads(body)
+    mirrored = Mirrored()
+    current: Any = standard.current_process()
+    sentinel: Any = standard.parent_process()._sentinel  # type: ignore[union-attr]
+    current._inheriting = True
+    try:
+        mirrored.receive(definitions)
+        process: Any = loads(pickled)
+    except BaseException as error:
+        write_all(report, pack_error(error, Encoder(mirrored.names)))
+        raise
+    finally:
+        del current._inheriting
+    record_error(process, report, Encoder(mirrored.names))
+    code: int = process._bootstrap(parent_sentinel=sentinel)
+    return code
+
+
+def record_error(process: Any, report: int, encoder: Encoder) -> None:
+    """Have the error that ends ``process.run`` written to the file ``report``, which gets closed."""
+    run = process.run
+
+    def run_and_report() -> None:
+        try:
+            run()
+        except SystemExit:
+            raise
+        except BaseException as error:
+            write_all(report, pack_error(error, encoder))
+            raise
+        finally:
+            os.close(report)
+
+    process.run = run_and_report

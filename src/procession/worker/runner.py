@@ -1,0 +1,301 @@
+"""The runner makes of every item of a chunk exactly one outcome, and writes it in the ledger.
+
+Runs in the worker's main thread; owns the write side of the ledger.  Whatever an item raises,
+``SystemExit`` and ``KeyboardInterrupt`` included, is that item's error and nothing more.
+
+The loops are the price of every tiny task, so they are plain.  Measured on CPython 3.11, for
+``x + 1``: 46 ns an item for ``list(map(f, items))``; 102 ns for the loop over a column, of which
+30 ns is the note of the item being run, and the column spares the pickle; 310 ns with one pickle an
+item, which any other type of value gets.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from procession.wire import ledger as page
+from procession.wire.diagnose import find_culprit
+from procession.wire.faults import pack_error
+from procession.wire.messages import (
+    Encoding,
+    Mode,
+    Run,
+    Style,
+    pack_part,
+    split_frames,
+    unpack_range,
+)
+from procession.wire.serial import loads
+
+if TYPE_CHECKING:
+    from procession.wire.channel import Channel
+    from procession.wire.ledger import Ledger
+    from procession.wire.serial import Encoder
+
+_COLUMNS = {int: Mode.INTS, float: Mode.FLOATS, type(None): Mode.NONES}
+_KINDS = {mode: kind for kind, mode in _COLUMNS.items()}
+_INT64 = 1 << 63
+
+
+class _Outcome(NamedTuple):
+    """An outcome that did not fit the column: it opens the next leaf."""
+
+    value: Any
+    error: BaseException | None = None
+
+
+class Runner:
+    """Runs chunks, one at a time."""
+
+    def __init__(self, channel: Channel, ledger: Ledger, encoder: Encoder) -> None:
+        self._channel = channel
+        self._ledger = ledger
+        self._encoder = encoder
+        self._words = ledger.words
+        self._map = ledger.map
+        self._pickler = encoder.pickler(ledger.map)
+        self._modes: dict[int, Mode] = {}
+        self._head = Run(Style.MAP, Encoding.BATCH, False, 0, 0, 0)
+        self._begin = self._item_begin = 0
+
+    def run(self, head: Run, function: Callable[..., Any], items: Iterable[Any]) -> None:
+        """Run ``function`` on the items and post an outcome for each, in order."""
+        self._head = head
+        words = self._words
+        words[page.LEAF] += 1
+        words[page.CHUNK] = head.seq
+        words[page.FIRST] = words[page.DONE] = 0
+        words[page.TIMED] = head.timed
+        words[page.STARTED] = self._begin = time.monotonic_ns()
+        words[page.LEAF] += 1
+        call = _caller(function, head.style, head.encoding)
+        plain = head.timed or head.count == 1
+        mode = Mode.FRAMES if plain else self._modes.get(head.function_id, Mode.INTS)
+        self._run_all(call, iter(items), head.count, mode)
+        words[page.CHUNK] = 0  # after the final part is sent, so that a death between loses nothing
+
+    def forget(self, function_id: int) -> None:
+        """Drop what was learned about a function."""
+        self._modes.pop(function_id, None)
+
+    def _run_all(
+        self, call: Callable[[Any], Any], items: Iterator[Any], count: int, mode: Mode
+    ) -> None:
+        """Fill leaf after leaf; a value that does not fit its column opens a leaf of pickles."""
+        words = self._words
+        taken = 0
+        while taken < count:
+            self._open_leaf(mode)
+            misfit: _Outcome | None = None
+            if mode is Mode.FRAMES:
+                taken += self._fill_frames(call, items)
+            else:
+                more, misfit = self._fill_column(call, items, mode)
+                taken += more
+            if misfit is None:
+                self._post(final=taken == count)
+                continue
+            if words[page.DONE]:
+                self._post(final=False)
+            mode = self._mode_after(misfit)
+            self._open_leaf(Mode.FRAMES)
+            self._put_outcome(misfit)
+            if mode is not Mode.FRAMES or taken == count:
+                self._post(final=taken == count)
+
+    def _mode_after(self, misfit: _Outcome) -> Mode:
+        """The column that the value would have fitted, or pickles; remembered for the function."""
+        mode = _COLUMNS.get(type(misfit.value), Mode.FRAMES) if misfit.error is None else None
+        if mode is None:
+            return Mode.FRAMES
+        if mode is Mode(self._words[page.MODE]):  # an int of more than 64 bits
+            mode = Mode.FRAMES
+        self._modes[self._head.function_id] = mode
+        return mode
+
+    def _open_leaf(self, mode: Mode) -> None:
+        words = self._words
+        words[page.LEAF] += 1
+        words[page.MODE] = mode
+        words[page.LEAF] += 1
+        self._map.seek(page.DATA)
+
+    def _post(self, *, final: bool) -> None:
+        """Send the outcomes of the leaf, and begin the next leaf."""
+        words, head = self._words, self._head
+        count, mode = words[page.DONE], Mode(words[page.MODE])
+        self._send(mode, count, self._ledger.body(mode, head.timed, count), final=final)
+        words[page.LEAF] += 1
+        words[page.FIRST] += count
+        words[page.DONE] = 0
+        words[page.LEAF] += 1
+        self._map.seek(page.DATA)
+
+    def _post_alone(self, data: bytes, *, is_error: bool) -> None:
+        """Send one outcome that is too long for a leaf; the leaf is empty."""
+        words = self._words
+        body: list[Any] = [struct.pack("<q", -len(data) if is_error else len(data)), data]
+        if self._head.timed:
+            body.insert(0, struct.pack("<d", self._item_seconds()))
+        self._send(Mode.FRAMES, 1, body, final=False)
+        words[page.LEAF] += 1
+        words[page.FIRST] += 1
+        words[page.LEAF] += 1
+
+    def _send(self, mode: Mode, count: int, body: list[Any], *, final: bool) -> None:
+        head = self._head
+        seconds = (time.monotonic_ns() - self._begin) * 1e-9
+        first = self._words[page.FIRST]
+        part = pack_part(mode, final, head.timed, count, head.seq, first, seconds)
+        self._channel.send([part, *body])
+
+    def _fill_column(
+        self, call: Callable[[Any], Any], items: Iterator[Any], mode: Mode
+    ) -> tuple[int, _Outcome | None]:
+        """Run items while their values are of the column's type; return how many were taken."""
+        words, kind = self._words, _KINDS[mode]
+        column: Any = self._ledger.floats if mode is Mode.FLOATS else self._ledger.ints
+        row, value = -1, None
+        try:
+            if mode is Mode.NONES:
+                for row, item in enumerate(islice(items, page.COLUMN_ROWS)):
+                    words[page.DONE] = row
+                    value = call(item)
+                    if value is not None:
+                        return row + 1, _Outcome(value)
+            else:
+                for row, item in enumerate(islice(items, page.COLUMN_ROWS)):
+                    words[page.DONE] = row
+                    value = call(item)
+                    if type(value) is not kind:
+                        return row + 1, _Outcome(value)
+                    column[row] = value
+        except BaseException as error:
+            if type(error) is ValueError and type(value) is int and not -_INT64 <= value < _INT64:
+                return row + 1, _Outcome(value)
+            return row + 1, _Outcome(None, error)
+        words[page.DONE] = row + 1
+        return row + 1, None
+
+    def _fill_frames(self, call: Callable[[Any], Any], items: Iterator[Any]) -> int:
+        """Run items until the leaf is full, pickling each value; return how many were taken."""
+        words, table, timed = self._words, self._ledger.table, self._head.timed
+        dump, clear, tell = self._pickler.dump, self._pickler.clear_memo, self._map.tell
+        taken = 0
+        for item in islice(items, page.ROWS - words[page.DONE]):
+            taken += 1
+            if timed:
+                self._item_begin = time.monotonic_ns()
+            try:
+                value = call(item)
+            except BaseException as error:
+                self._put_outcome(_Outcome(None, error))
+                continue
+            if timed:
+                self._put_outcome(_Outcome(value))
+                continue
+            try:
+                dump(value)
+                table[words[page.DONE]] = tell() - page.DATA
+                clear()
+                words[page.DONE] += 1
+            except BaseException:  # by value, too long for the leaf, or not to be pickled
+                self._put_outcome(_Outcome(value))
+        return taken
+
+    def _put_outcome(self, outcome: _Outcome) -> None:
+        """Add an outcome that the fast pickler cannot write straight into the leaf."""
+        value, error = outcome
+        data = b""
+        if error is None:
+            self._pickler.clear_memo()
+            try:
+                data = self._encoder.dumps(value)
+            except BaseException as failure:  # whatever a foreign __reduce__ raises
+                error = _not_sendable(value, failure, self._encoder)
+        if error is not None:
+            _strip_our_frames(error)
+            data = pack_error(error, self._encoder)
+        self._put(data, is_error=error is not None)
+
+    def _put(self, data: bytes, *, is_error: bool) -> None:
+        words = self._words
+        row = words[page.DONE]
+        start = abs(self._ledger.table[row - 1]) if row else 0
+        if row and start + len(data) > page.DATA_SIZE:
+            self._post(final=False)
+            row = start = 0
+        if len(data) > page.DATA_SIZE:
+            self._post_alone(data, is_error=is_error)
+            return
+        end = start + len(data)
+        self._ledger.data[start:end] = data
+        self._map.seek(page.DATA + end)
+        self._ledger.table[row] = -end if is_error else end
+        if self._head.timed:
+            self._ledger.times[row] = self._item_seconds()
+        words[page.DONE] = row + 1
+
+    def _item_seconds(self) -> float:
+        return (time.monotonic_ns() - self._item_begin) * 1e-9
+
+
+def read_items(head: Run, body: memoryview) -> Iterable[Any]:
+    """Read the items of a chunk; items with a pickle each stay pickled until their turn.
+
+    On failure: what unpickling raises, for a chunk that is one pickle.
+    """
+    if head.encoding is Encoding.RANGE:
+        return unpack_range(body)
+    if head.encoding is Encoding.BATCH:
+        items: list[Any] = loads(body)
+        return items
+    return split_frames(body, head.count)
+
+
+def _caller(function: Callable[..., Any], style: Style, encoding: Encoding) -> Callable[[Any], Any]:
+    """What to call with an item as ``read_items`` gives it."""
+    if encoding is not Encoding.FRAMES:
+        return _plain_caller(function, style)
+    if style is Style.MAP:
+        return lambda frame: function(loads(frame))
+    if style is Style.STAR:
+        return lambda frame: function(*loads(frame))
+
+    def call(frame: Any) -> Any:
+        args, kwargs = loads(frame)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _plain_caller(function: Callable[..., Any], style: Style) -> Callable[[Any], Any]:
+    if style is Style.MAP:
+        return function
+    if style is Style.STAR:
+        return lambda item: function(*item)
+    return lambda item: function(*item[0], **item[1])
+
+
+def _not_sendable(value: Any, failure: BaseException, encoder: Encoder) -> BaseException:
+    """The error for a value that cannot be pickled, naming the part at fault."""
+    from procession.errors import NotSendable
+
+    path, culprit = find_culprit(value, "result", encoder.dumps)
+    try:
+        text = repr(culprit)[:200]
+    except BaseException:  # __repr__ is the user's
+        text = f"an instance of {type(culprit).__name__}"
+    return NotSendable(f"{type(failure).__name__}: {failure}", f"{path} = {text}")
+
+
+def _strip_our_frames(error: BaseException) -> None:
+    """Let the traceback begin in the user's function."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
+        tb = tb.tb_next
+    error.__traceback__ = tb

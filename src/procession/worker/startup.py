@@ -1,0 +1,148 @@
+"""Turning a fresh child into a copy of its parent's circumstances.
+
+Runs once, in the child, right after it was forked or executed: before any user code.  Owns the
+process-wide things that it sets: folder, environment, path, signals, streams, names.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from procession.system import process_fd
+from procession.wire.mainmodule import install_main
+
+
+@dataclass
+class Launch:
+    """What a child must know about the process that asked for it."""
+
+    role: str  #: "worker" or "process"
+    name: str
+    identity: tuple[int, ...]
+    daemon: bool
+    parent_name: str
+    parent_pid: int
+    authkey: bytes
+    cwd: str | None
+    environ: dict[str, str]
+    path: list[str]
+    argv: list[str]
+    main_path: str | None
+    start_method: str
+    own_group: bool  #: lead a process group, so that the terminal's Ctrl-C does not reach it
+    tracker: bool  #: the last descriptor leads to the parent's resource tracker
+    body: bytes = b""  #: the role's own payload, pickled
+
+
+def settle(launch: Launch) -> None:
+    """Take over the parent's folder, environment, import path, arguments and names."""
+    if launch.own_group:
+        os.setpgid(0, 0)
+    if launch.cwd is not None:
+        try:
+            os.chdir(launch.cwd)
+        except OSError:  # removed meanwhile: the parent cannot see files there either
+            pass
+    _update_environ(launch.environ)
+    sys.path[:] = launch.path
+    sys.argv[:] = launch.argv
+    install_main(launch.main_path)
+    _reset_signals()
+    _reset_streams()
+    _reseed()
+    _name(
+        launch.name,
+        launch.identity,
+        daemon=launch.daemon,
+        authkey=launch.authkey,
+        parent_name=launch.parent_name,
+        parent_pid=launch.parent_pid,
+    )
+
+
+def become_forked_worker(name: str, number: int) -> None:
+    """Take a worker's streams and name, in a fork of the parent, which has given all the rest."""
+    from multiprocessing import process as standard
+    from multiprocessing import util
+
+    parent = standard.current_process()
+    util._run_after_forkers()  # type: ignore[attr-defined]
+    _reset_streams()
+    _name(
+        name,
+        (number,),
+        daemon=False,
+        authkey=bytes(parent.authkey),
+        parent_name=parent.name,
+        parent_pid=os.getppid(),
+    )
+
+
+def _update_environ(environ: dict[str, str]) -> None:
+    for name in set(os.environ) - set(environ):
+        del os.environ[name]
+    for name, value in environ.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _reset_streams() -> None:
+    """Read nothing, and write whole lines as they are printed: a killed worker flushes nothing."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    if null != 0:
+        os.close(null)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(line_buffering=True)
+
+
+def _reseed() -> None:
+    """Give this process random numbers of its own; forks of one server would all draw the same."""
+    random.seed()
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def _name(
+    name: str,
+    identity: tuple[int, ...],
+    *,
+    daemon: bool,
+    authkey: bytes,
+    parent_name: str,
+    parent_pid: int,
+) -> None:
+    """Make ``multiprocessing.current_process()`` and ``parent_process()`` tell the truth."""
+    from multiprocessing import process as standard
+
+    current: Any = standard.BaseProcess.__new__(standard.BaseProcess)
+    current._identity = identity
+    current._config = {
+        "authkey": standard.AuthenticationString(authkey),
+        "semprefix": "/mp",
+        "daemon": daemon,
+    }
+    current._parent_pid, current._parent_name = parent_pid, parent_name
+    current._popen, current._closed = None, False
+    current._target, current._args, current._kwargs = None, (), {}
+    current._name = name
+    module: Any = standard
+    module._current_process = current
+    module._parent_process = module._ParentProcess(parent_name, parent_pid, process_fd(parent_pid))
+    module._children = set()

@@ -1,0 +1,1 @@
+"""What the tests share: leak checks, gates, bombs, tasks, fresh interpreters. Never sleeps to synchronise."""

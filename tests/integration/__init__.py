@@ -1,0 +1,1 @@
+"""Procession in the hands of a user: scripts, prompts, notebooks, real clients."""
