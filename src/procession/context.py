@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from procession.process import ForkProcess, ForkServerProcess, Process, SpawnProcess
+from procession.worker import startup
 
 
 class _Extras:
@@ -89,7 +90,11 @@ class DefaultContext(_Extras, standard.DefaultContext):
     Process = Process  # type: ignore[assignment]
 
     def __init__(self) -> None:
-        self._default_context = _contexts["forkserver"]
+        self.forget_choice()
+
+    def forget_choice(self) -> None:
+        """Have no choice made; the default in a child is the method by which it was started."""
+        self._default_context = _contexts[startup.start_method or "forkserver"]
         self._actual_context: Any = None
 
     def get_context(self, method: str | None = None) -> Any:

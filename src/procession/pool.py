@@ -155,9 +155,12 @@ class Pool(standard.Pool):
         chunksize: int | None = None,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        on_error: str = "raise",
     ) -> MapResult:
         """Like ``map``, but return the result object at once.  All items are pickled now."""
-        return self._map_async(func, iterable, Style.MAP, chunksize, callback, error_callback)
+        result = MapResult(self._backend, callback, error_callback)
+        return self._map_async(result, func, iterable, Style.MAP, chunksize, on_error)
 
     def starmap_async(
         self,
@@ -166,25 +169,33 @@ class Pool(standard.Pool):
         chunksize: int | None = None,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        on_error: str = "raise",
     ) -> MapResult:
         """Like ``starmap``, but return the result object at once.  All items are pickled now."""
-        return self._map_async(func, iterable, Style.STAR, chunksize, callback, error_callback)
+        result = MapResult(self._backend, callback, error_callback)
+        return self._map_async(result, func, iterable, Style.STAR, chunksize, on_error)
 
     def _map_async(
         self,
+        result: MapResult,
         func: Any,
         iterable: Iterable[Any],
         style: Style,
         chunksize: Any,
-        callback: Callable[[Any], object] | None,
-        error_callback: Callable[[BaseException], object] | None,
+        on_error: Any,
     ) -> MapResult:
         self._check_running()
-        size = check_chunksize(chunksize)
+        size, policy = check_chunksize(chunksize), check_on_error(on_error)
         function = self._backend.intern(func, thorough=True)
-        result = MapResult(self._backend, callback, error_callback)
         start_map(
-            self._backend, function, iterable, style=style, chunksize=size, on_done=result.collect
+            self._backend,
+            function,
+            iterable,
+            style=style,
+            chunksize=size,
+            on_error=policy,
+            on_done=lambda collector: result.collect(collector, policy),
         )
         result.attend()
         return result
@@ -192,33 +203,37 @@ class Pool(standard.Pool):
     # Many items, one iterator.
 
     def imap(
-        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int = 1,
+        *,
+        on_error: str = "raise",
     ) -> IMapIterator:
         """Like ``map``, but yield the values in order as they come; items are pulled as needed."""
-        return self._imap(func, iterable, chunksize, IMapIterator, ordered=True)
+        return self._imap(func, iterable, chunksize, on_error, ordered=True)
 
     def imap_unordered(
-        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int = 1,
+        *,
+        on_error: str = "raise",
     ) -> IMapIterator:
         """Like ``imap``, but yield the values in the order in which they come."""
-        return self._imap(func, iterable, chunksize, IMapUnorderedIterator, ordered=False)
+        return self._imap(func, iterable, chunksize, on_error, ordered=False)
 
     def _imap(
-        self,
-        func: Any,
-        iterable: Iterable[Any],
-        chunksize: Any,
-        kind: type[IMapIterator],
-        *,
-        ordered: bool,
+        self, func: Any, iterable: Iterable[Any], chunksize: Any, on_error: Any, *, ordered: bool
     ) -> IMapIterator:
         self._check_running()
-        size = check_chunksize(chunksize)
+        size, policy = check_chunksize(chunksize), check_on_error(on_error)
         function = self._backend.intern(func, thorough=True)
         stream = Stream(
             self._backend, function, iterable, style=Style.MAP, chunksize=size, ordered=ordered
         )
-        return kind(stream)
+        return IMapIterator(stream, policy) if ordered else IMapUnorderedIterator(stream, policy)
 
     def outcomes(
         self,
@@ -394,10 +409,10 @@ class AsyncResult(standard.ApplyResult):  # type: ignore[type-arg]
 class MapResult(AsyncResult):
     """The result of ``map_async``, now or later."""
 
-    def collect(self, collector: ListCollector) -> None:
+    def collect(self, collector: ListCollector, policy: OnError) -> None:
         """Take all outcomes."""
         try:
-            values = finish(collector, OnError.RAISE)
+            values = finish(collector, policy)
         except BaseException as error:
             self.settle(None, error)
         else:
@@ -410,22 +425,30 @@ ApplyResult = AsyncResult
 class IMapIterator:
     """The values of ``imap``, as they come."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, on_error: OnError) -> None:
         self._stream = stream
+        self._on_error = on_error
 
     def __iter__(self) -> IMapIterator:
         return self
 
     def next(self, timeout: float | None = None) -> Any:
-        """The next value, or the item's error.
+        """The next value, or the item's error as ``on_error`` says.
 
         On failure also: ``multiprocessing.TimeoutError`` when ``timeout`` seconds bring none, after
         which it can be asked again; ``StopIteration`` at the end.
         """
-        outcome = self._stream.next(timeout)
-        if outcome is None:
-            raise StopIteration
-        return outcome.unwrap()
+        while (outcome := self._stream.next(timeout)) is not None:
+            error = outcome.error
+            if error is None:
+                return outcome.value
+            if self._on_error is OnError.STOP:
+                self._stream.close()
+            if self._on_error in (OnError.RAISE, OnError.STOP) or self._stream.is_input_error(outcome):
+                raise error
+            if self._on_error is OnError.RETURN:
+                return error
+        raise StopIteration
 
     __next__ = next
 

@@ -115,8 +115,8 @@ class Popen:
         report = self._report
 
         def run() -> int:
-            from procession.worker.process import record_error
             from procession.wire.serial import Encoder
+            from procession.worker.process import record_error
 
             record_error(process_obj, report, Encoder(set(vars(_main()))))
             code: int = process_obj._bootstrap(parent_sentinel=process_fd(os.getppid()))

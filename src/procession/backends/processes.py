@@ -22,7 +22,6 @@ from procession.mapping.sources import encode_item
 
 if TYPE_CHECKING:
     from procession.engine.handle import Handle
-    from procession.engine.work import Source
 
 _EMPTY: Mapping[str, Any] = {}
 _living: weakref.WeakSet[Processes] = weakref.WeakSet()

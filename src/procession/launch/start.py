@@ -89,11 +89,12 @@ def start_forked(run: Callable[[], int], *, own_group: bool) -> Child:
 
 
 def _run_forked(run: Callable[[], int], line: int, own_group: bool) -> None:
-    from procession.system import die_with
-    from procession.worker.leave import leave
-
     import atexit
     from multiprocessing import util
+
+    from procession.system import die_with
+    from procession.worker.leave import leave
+    from procession.worker.startup import adopt_method
 
     atexit._clear()  # what the parent has registered is the parent's to run
     util._finalizer_registry.clear()  # type: ignore[attr-defined]
@@ -104,6 +105,7 @@ def _run_forked(run: Callable[[], int], line: int, own_group: bool) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         die_with(line, group=own_group)
+        adopt_method("fork")
         code = run()
     except BaseException:
         traceback.print_exc()

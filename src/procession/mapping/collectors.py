@@ -68,12 +68,14 @@ class ListCollector:
         self._count(fresh)
 
     def _count(self, fresh: int) -> None:
-        if fresh:
-            self._left -= fresh
-            if self._stop and self.errors:
-                self.stopped = True
-            if self.done:
-                self._on_done()
+        if not fresh:
+            return
+        before = self.done
+        self._left -= fresh
+        if self._stop and self.errors and not before:
+            self.stopped = True
+        if self.done and not before:
+            self._on_done()
 
 
 class StreamCollector:

@@ -34,7 +34,8 @@ def run_map(
     sequence = as_sequence(items)
     if not len(sequence):
         return []
-    collector = ListCollector(len(sequence), _nothing, stop=on_error is OnError.STOP)
+    stop = on_error is OnError.STOP
+    collector = ListCollector(len(sequence), lambda: backend.withdraw(source), stop=stop)
     source = Sequence(function, sequence, style, collector, chunksize)
     finished = False
     try:
@@ -70,6 +71,7 @@ def start_map(
     *,
     style: Style,
     chunksize: int | None,
+    on_error: OnError,
     on_done: Callable[[ListCollector], None],
 ) -> None:
     """Pickle every item now, and begin; ``on_done`` is called once, with all outcomes.
@@ -77,12 +79,19 @@ def start_map(
     On failure: ``NotPicklable``, and nothing is run.
     """
     sequence = as_sequence(items)
-    collector: ListCollector = ListCollector(len(sequence), lambda: on_done(collector))
+
+    def done() -> None:
+        if collector.stopped:
+            backend.interrupt(source, TaskCancelled("an error stopped the map"))
+        on_done(collector)
+
+    stop = on_error is OnError.STOP
+    collector: ListCollector = ListCollector(len(sequence), done, stop=stop)
     source = Frames(function, style, collector, chunksize, encode=backend.encode, eager=False)
     for item in sequence:
         source.add(item)
     if not len(sequence):
-        on_done(collector)
+        done()
         return
     backend.submit(source)
 
@@ -92,7 +101,3 @@ def as_sequence(items: Iterable[Any]) -> Any:
     if isinstance(items, (list, tuple, range)):
         return items
     return list(items)
-
-
-def _nothing() -> None:
-    """The caller waits itself."""

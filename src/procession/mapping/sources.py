@@ -128,7 +128,7 @@ class Sequence(_Collecting):
         """See ``Source``."""
         items = self._items[chunk.start : chunk.start + chunk.count]
         if type(items) is range:
-            if -_INT64 <= min(items.start, items.stop) and max(items.start, items.stop) < _INT64:
+            if min(items.start, items.stop) >= -_INT64 and max(items.start, items.stop) < _INT64:
                 return Encoded(Encoding.RANGE, [pack_range(items)])
         if type(items) is not list and type(items) is not tuple:
             items = list(items)

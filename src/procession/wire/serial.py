@@ -192,8 +192,12 @@ def _value_pickler_class() -> Callable[[io.BytesIO, Scope], ValuePickler]:
 
         def __init__(self, file: io.BytesIO, scope: Scope) -> None:
             super().__init__(file, PROTOCOL)
-            self.dispatch_table = {**cloudpickle.Pickler.dispatch_table, **dispatch_table()}
             self.scope = scope
+
+        @property
+        def dispatch_table(self) -> dict[type, Callable[[Any], Any]]:
+            # The C pickler reads the attribute once, when it is made; an assignment would be late.
+            return {**cloudpickle.Pickler.dispatch_table, **dispatch_table()}
 
         def reducer_override(self, obj: Any) -> Any:
             if not is_definition(obj):

@@ -89,7 +89,8 @@ class Runner:
         words = self._words
         taken = 0
         while taken < count:
-            self._open_leaf(mode)
+            if not words[page.DONE]:
+                self._open_leaf(mode)
             misfit: _Outcome | None = None
             if mode is Mode.FRAMES:
                 taken += self._fill_frames(call, items)

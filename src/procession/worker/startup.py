@@ -39,6 +39,19 @@ class Launch:
     body: bytes = b""  #: the role's own payload, pickled
 
 
+#: The start method of this child, which is the default for its own children; None in no child.
+start_method: str | None = None
+
+
+def adopt_method(method: str) -> None:
+    """Make ``method`` the default of this child, and undo the choice that a fork has inherited."""
+    global start_method
+    start_method = method
+    context = sys.modules.get("procession.context")
+    if context is not None:
+        context.default_context.forget_choice()
+
+
 def settle(launch: Launch) -> None:
     """Take over the parent's folder, environment, import path, arguments and names."""
     if launch.own_group:
@@ -52,6 +65,7 @@ def settle(launch: Launch) -> None:
     sys.path[:] = launch.path
     sys.argv[:] = launch.argv
     install_main(launch.main_path)
+    adopt_method(launch.start_method)
     _reset_signals()
     _reset_streams()
     _reseed()
