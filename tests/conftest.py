@@ -39,6 +39,14 @@ def pytest_timeout_set_timer() -> Iterator[None]:
         signal.signal(signal.SIGALRM, hangs.dumping(handler))
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> Iterator[None]:
+    """Limit the teardown of a test that has failed: pytest-timeout takes its alarm away just here."""
+    yield
+    if isinstance(node, pytest.Item):
+        hangs.limit_teardown()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember that a test has failed."""

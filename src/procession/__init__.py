@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from procession.errors import (
-        InternalError,
-        NotPicklable,
-        NotSendable,
-        PoolBroken,
-        ProcessionError,
-        RemoteError,
-        StartFailed,
-        TaskCancelled,
-        UnsupportedOption,
-        WorkerDied,
+        InternalError as InternalError,
+        NotPicklable as NotPicklable,
+        NotSendable as NotSendable,
+        PoolBroken as PoolBroken,
+        ProcessionError as ProcessionError,
+        RemoteError as RemoteError,
+        StartFailed as StartFailed,
+        TaskCancelled as TaskCancelled,
+        UnsupportedOption as UnsupportedOption,
+        WaitTimeout as WaitTimeout,
+        WorkerDied as WorkerDied,
     )
-    from procession.outcome import Outcome, OutcomeKind
-    from procession.pool import Pool
-    from procession.process import Process
-    from procession.task import Task
-    from procession.warm import map, shutdown
+    from procession.outcome import Outcome as Outcome, OutcomeKind as OutcomeKind
+    from procession.pool import Pool as Pool
+    from procession.process import Process as Process
+    from procession.task import Task as Task
+    from procession.warm import map as map, shutdown as shutdown
 
 __version__ = "0.1.0.dev0"
 
@@ -49,6 +50,7 @@ _OURS = {
     "StartFailed": "errors",
     "TaskCancelled": "errors",
     "UnsupportedOption": "errors",
+    "WaitTimeout": "errors",
     "WorkerDied": "errors",
 }
 

@@ -7,6 +7,7 @@ their backend.  Extras are keyword-only.
 from __future__ import annotations
 
 import multiprocessing.pool as standard
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing.util import Finalize
@@ -293,14 +294,11 @@ class Pool(standard.Pool):
         self.terminate()
 
     def __del__(self, _warn: Any = warnings.warn, RUN: str = RUN) -> None:
-        if getattr(self, "_state", None) == RUN:
+        if getattr(self, "_state", None) == RUN and not sys.is_finalizing():
             _warn(
                 f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self
             )
             self.terminate()
-        elif getattr(self, "_state", None) == CLOSE and self._finalizer.still_active():
-            # Closed and dropped: the workers finish on their own; the relief sees them out.
-            self._finalizer.cancel()
 
     def __reduce__(self) -> Any:
         raise NotImplementedError("pool objects cannot be passed between processes or pickled")

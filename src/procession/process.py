@@ -16,6 +16,7 @@ from typing import Any
 from procession.launch import Child, Request, start
 from procession.launch.start import start_forked
 from procession.system import anonymous_file, process_fd
+from procession.wire.mainmodule import Mirror, pack_names
 from procession.wire.serial import PROTOCOL
 
 
@@ -106,9 +107,9 @@ class Popen:
         )
         with request.pickling():
             pickled, needs = interner.encoder.dumps_with_needs(process_obj)
-        found = interner.mirror.closure(needs, thorough=True)
-        definitions = [(each.name, each.pickled) for each in found]
-        request.body = pickle.dumps((definitions, pickled), PROTOCOL)
+            # A mirror of its own: what it pickles for a starting child is good for this child only.
+            found = Mirror().closure(needs, thorough=True)
+        request.body = pickle.dumps((pack_names(found), pickled), PROTOCOL)
         return start(request, [self._report])
 
     def _fork(self, process_obj: Any) -> Child:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from tests.helpers.eventually import eventually
 from tests.helpers.leaks import kept_by_stdlib
 
-SECOND_LIMIT = 20  # seconds for the teardown of a test that has hung
+TEARDOWN_LIMIT = 30  # seconds, for a test that has failed
 
 
 def dump_everything() -> None:
@@ -55,11 +56,20 @@ def _abort(process: psutil.Process) -> None:
 
 
 def dumping(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a handler of SIGALRM that dumps everything first, and goes off again if the teardown hangs, too."""
+    """Return a signal handler that dumps everything first."""
 
     def dump_then_handle(*args: Any) -> Any:
         dump_everything()
-        signal.setitimer(signal.ITIMER_REAL, SECOND_LIMIT)
         return handler(*args)
 
     return dump_then_handle
+
+
+def limit_teardown() -> None:
+    """Set an alarm that fails a teardown which hangs, as that of a test that has hung is likely to."""
+    signal.signal(signal.SIGALRM, dumping(_fail))
+    signal.setitimer(signal.ITIMER_REAL, TEARDOWN_LIMIT, TEARDOWN_LIMIT)
+
+
+def _fail(*_: object) -> None:
+    pytest.fail(f"the teardown took more than {TEARDOWN_LIMIT} s")

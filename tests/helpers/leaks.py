@@ -193,16 +193,25 @@ def _shm_entries() -> list[str]:
 
 
 def _is_foreign(name: str) -> bool:
-    """Say whether a /dev/shm entry is in use by a process that is not of this run, and so is not our leak."""
+    """Say whether a /dev/shm entry is in use by a process that is not of this run, or gone, and so is not our leak.
+
+    By inode: the C library maps a semaphore under a temporary name, and gives it its own only then.
+    """
+    try:
+        inode = str((SHM / name).stat().st_ino)
+    except FileNotFoundError:
+        return True
     ours = _descendants() | {os.getpid()}
-    path = f"{SHM}/{name}"
-    for pid in _all_pids():
-        if pid in ours:
-            continue
-        with contextlib.suppress(OSError):
-            if path in Path(f"/proc/{pid}/maps").read_text(errors="replace"):
-                return True
-    return not Path(path).exists()
+    return any(inode in _shm_inodes(pid) for pid in _all_pids() if pid not in ours)
+
+
+def _shm_inodes(pid: int) -> set[str]:
+    """Inodes of what the process has mapped from /dev/shm; the fifth column of its maps."""
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
+    except OSError:
+        return set()
+    return {line.split()[4] for line in lines if f" {SHM}/" in line}
 
 
 def _changed(what: str, before: dict[Any, Any], after: dict[Any, Any]) -> list[str]:

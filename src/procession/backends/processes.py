@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from procession.engine.handle import Handle
 
 _EMPTY: Mapping[str, Any] = {}
+_NOTHING = object()
 _living: weakref.WeakSet[Processes] = weakref.WeakSet()
 
 
@@ -38,14 +39,15 @@ class Processes:
         self._served = settings.method == "forkserver"
         self._driver = Driver(workers, settings)
         self._preloaded: set[int] = set()
+        self._last: tuple[Any, Any] = (_NOTHING, None)  # the last function, if it cannot change
         self._inherited: Mapping[str, Any] = _EMPTY
+        _living.add(self)
         if self._served:
             server.ensure()
         elif settings.method == "fork":
             # As with multiprocessing, a fork is of the moment at which the pool was made.
             self._driver.start_workers()
             self._inherited = self._driver.crew.inherited()
-        _living.add(self)
         self.encode = encode_item
         self.submit = self._driver.submit
         self.append = self._driver.append
@@ -62,7 +64,12 @@ class Processes:
 
     def intern(self, function: Callable[..., Any], *, thorough: bool) -> Function:
         """See ``Backend``."""
+        last, known = self._last
+        if function is last:
+            return known
         known = interner.intern(function, thorough=thorough, inherited=self._inherited)
+        if interner.is_fixed(function):
+            self._last = (function, known)
         if known.id not in self._preloaded:
             self._preloaded.add(known.id)
             if self._served:

@@ -20,9 +20,11 @@ from procession.launch import Child, Request, start
 from procession.launch.start import start_forked
 from procession.wire.channel import Channel, socket_pair
 from procession.wire.ledger import Ledger
+from procession.wire.mainmodule import Mirror, pack_names
 
 if TYPE_CHECKING:
     from procession.engine.scheduler import Slot
+    from procession.wire.mainmodule import Definition
 
 _numbers = count(1)
 
@@ -45,24 +47,26 @@ class Crew:
         self._handles: dict[Slot, Handle] = {}
         self._template = Request("worker", "", method=settings.method)
         self._pickled: bytes | None = None
+        self._first: list[tuple[str, bytes]] = []
+        self._definitions: tuple[Definition, ...] = ()
         if settings.method != "fork":
             self._pickle_initializer()
 
     def _pickle_initializer(self) -> None:
         """Pickle the initializer once; descriptors in it are kept for workers to come."""
         initializer, template = self.settings.initializer, self._template
-        definitions: tuple[Any, ...] = ()
         if initializer is not None:
             try:
                 with template.pickling():
                     pair = (initializer, self.settings.initargs)
                     self._pickled, needs = interner.encoder.dumps_with_needs(pair)
+                    # What is pickled for a starting child, queues and locks too, is for that only.
+                    self._first = pack_names(Mirror().closure(needs, thorough=True))
             except Exception as error:
                 name = f"the initializer {function_name(initializer)} with its initargs"
                 raise NotPicklable(name, f"{type(error).__name__}: {error}") from error
             template.inherited = [os.dup(fd) for fd in template.inherited]
-            definitions = interner.mirror.closure(needs, thorough=True)
-        self._definitions = definitions
+            self._definitions = interner.mirror.closure(needs, thorough=True)
 
     def start(self, slot: Slot, streams: bytes) -> Handle:
         """Start a worker.  On failure: ``OSError``, with nothing left behind."""
@@ -83,7 +87,7 @@ class Crew:
             raise
         finally:
             os.close(ledger_fd)
-        handle = Handle(slot, child, ours, theirs, ledger, inherited)
+        handle = Handle(slot, child, ours, theirs, ledger, inherited, self._definitions)
         handle.streams = streams
         self._handles[slot] = handle
         return handle
@@ -97,8 +101,7 @@ class Crew:
             method=self.settings.method,
             own_group=True,
         )
-        definitions = [(each.name, each.pickled) for each in self._definitions]
-        request.body = pickle.dumps((streams, definitions, self._pickled))
+        request.body = pickle.dumps((streams, self._first, self._pickled))
         request.inherited = self._template.inherited
         return start(request, [sock, ledger])
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from procession.engine.interning import Function
     from procession.engine.scheduler import Slot
     from procession.wire.channel import Message
+    from procession.wire.ledger import Position
 
 #: How often a chunk that takes longer than expected is looked at.
 TICK_SECONDS = 0.005
@@ -105,7 +106,9 @@ class Driver:
                     source = make(function)
                     scheduler.add_source(source)
                 source.append(item)
-                if not scheduler.saturated:
+                # What waits is looked at by the next tick at the latest, if no report comes before.
+                waits = scheduler.saturated or (self._next_tick and scheduler.can_wait(source))
+                if not waits:
                     self._advance()
             self._clean = True
         if broken is not None:
@@ -362,7 +365,7 @@ class Driver:
         handle.send(messages.pack_run(head), *parts)
         if handle.blocked:
             self._poller.modify(handle.channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
-        if not self._next_tick and (chunk.count > 1 or len(slot.chunks) > 1):
+        if not self._next_tick and (source.eager or chunk.count > 1 or len(slot.chunks) > 1):
             self._next_tick = time.monotonic() + TICK_SECONDS
 
     # Events.
@@ -401,8 +404,10 @@ class Driver:
         with self._lock:
             self._begin()
             slot = handle.slot
-            chunk = slot.chunks[0] if slot.chunks else None
-            if chunk is not None and chunk.seq == part.seq:
+            chunk = slot.find(part.seq)
+            if chunk is not None:
+                if part.final and part.first + part.count < chunk.count:
+                    self._shorten(chunk, part.first + part.count)  # it was recalled
                 self._take_part(chunk, part)
                 if part.final:
                     self._supervisor.on_success()
@@ -419,6 +424,12 @@ class Driver:
         if skip < part.count or chunk.received == chunk.count:
             self._errands.append((self._deliver, (chunk, skip, part)))
 
+    def _shorten(self, chunk: Chunk, count: int) -> None:
+        """Put the items of a chunk from ``count`` on, which will not be begun, back in the queue."""
+        chunk.source.give_back(chunk, count)
+        self._scheduler.return_source(chunk.source)
+        chunk.count = count
+
     def _deliver(self, chunk: Chunk, skip: int, part: Part) -> None:
         chunk.source.deliver(chunk, skip, part)
         if part.first + part.count >= chunk.count:
@@ -434,10 +445,10 @@ class Driver:
         with self._lock:
             self._begin()
             slot = handle.slot
-            chunk = slot.chunks[0] if slot.chunks else None
+            chunk = slot.find(seq)
             apart = chunk is not None and chunk.frames is None and not chunk.apart
-            if chunk is None or chunk.seq != seq:
-                chunk = None
+            if chunk is None:
+                pass
             elif apart and chunk.count > 1:
                 chunk.apart = True
                 self._scheduler.take_back(slot, {seq})
@@ -488,10 +499,11 @@ class Driver:
         end = End.PLANNED if handle.stopping else End.UNSTARTED if was_starting else End.IDLE
         if slot.state is SlotState.GONE:  # aborted, and accounted for then
             return End.PLANNED
-        chunks = self._scheduler.remove_slot(slot)
         position = handle.ledger.position()
-        if chunks and position is not None and position.seq == chunks[0].seq:
-            chunk = chunks.pop(0)
+        chunk = slot.find(position.seq) if position is not None else None
+        chunks = self._scheduler.remove_slot(slot)
+        if chunk is not None and position is not None:
+            chunks.remove(chunk)
             part = handle.ledger.peek()
             if part is not None:
                 self._take_part(chunk, part)
@@ -567,21 +579,37 @@ class Driver:
         handle = self.crew.handle(slot)
         position, before = handle.ledger.position(), handle.last_position
         handle.last_position = position
-        running = slot.chunks[0]
-        stuck = position is not None and position == before and position.seq == running.seq
+        running = slot.find(position.seq) if position is not None else None
+        if running is None:
+            return True
+        stuck = position == before
         if stuck and running.source.eager and position is not None:
             if position.index > running.received:
                 # Nothing moved since the last look, so the stores behind it are long visible.
                 part = handle.ledger.peek()
                 if part is not None:
                     self._take_part(running, part)
+        self._scheduler.set_stuck(slot, stuck)
+        if stuck and position is not None and self._scheduler.has_idle():
+            self._recall(handle, running, position)
         if stuck and len(slot.chunks) > 1 and self._scheduler.has_idle():
             taken = handle.take_back()
             for chunk in slot.chunks:
                 if chunk.seq in taken:
                     self._outstanding.pop(chunk, None)
             self._scheduler.take_back(slot, taken)
-        return len(slot.chunks) > 1 or running.count > 1
+        return len(slot.chunks) > 1 or running.count > 1 or self._scheduler.queued
+
+    def _recall(self, handle: Handle, chunk: Chunk, position: Position) -> None:
+        """Take back what a stuck worker has not begun of its chunk: ask first, take at the next look."""
+        begun = position.index + 1
+        if begun >= chunk.count:
+            return
+        if handle.recalled != chunk.seq:
+            handle.recalled = chunk.seq
+            handle.ledger.recall(chunk.seq)
+        else:
+            self._shorten(chunk, begun)
 
 
 def _print(number: int, data: bytes) -> None:

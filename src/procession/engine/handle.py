@@ -37,6 +37,7 @@ class Handle:
         theirs: socket.socket,
         ledger: Ledger,
         inherited: Mapping[str, Any],
+        definitions: Sequence[Definition],
     ) -> None:
         self.slot = slot
         self.child = child
@@ -45,11 +46,12 @@ class Handle:
         self.ledger = ledger
         self.inherited = inherited  #: names of __main__ that a fork gave it
         self.last_position: Position | None = None
+        self.recalled = 0  #: the chunk that was asked back at the last look
         self.stopping = False
         self.killed = False
         self._outbox: deque[list[Buffer]] = deque()
         self._functions: OrderedDict[int, None] = OrderedDict()
-        self._versions: dict[str, int] = {}
+        self._versions = {each.name: each.version for each in definitions}
         self._last_control = 0  # the first chunk behind the last message that was not a chunk
         self.streams = bytes(2)
         ours.setblocking(False)

@@ -22,6 +22,8 @@ from procession.wire.diagnose import find_culprit
 from procession.wire.mainmodule import Definition, Mirror
 from procession.wire.serial import Encoder
 
+_Content = tuple[bytes, tuple[tuple[str, int], ...]]
+
 _LIMIT = 512  #: functions remembered; a worker is told to forget the one that falls out
 
 
@@ -43,7 +45,7 @@ class Interner:
         self.encoder = Encoder()
         self.mirror = Mirror()
         self._ids = count(1)
-        self._by_content: OrderedDict[bytes, int] = OrderedDict()
+        self._by_content: OrderedDict[_Content, int] = OrderedDict()
         self._importable: weakref.WeakKeyDictionary[Callable[..., Any], Function]
         self._importable = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -72,22 +74,28 @@ class Interner:
         definitions: tuple[Definition, ...] = ()
         if needs:
             definitions = self.mirror.closure(needs, thorough=thorough, inherited=inherited)
-        shipped = Function(self._number(pickled), pickled, name, definitions)
+        versions = tuple((each.name, each.version) for each in definitions)
+        shipped = Function(self._number((pickled, versions)), pickled, name, definitions)
         if type(function) is types.FunctionType and not needs and len(pickled) < 300:
             module = sys.modules.get(function.__module__)
             if module is not None and getattr(module, function.__qualname__, None) is function:
                 self._importable[function] = shipped
         return shipped
 
-    def _number(self, pickled: bytes) -> int:
+    def is_fixed(self, function: Any) -> bool:
+        """Whether the function will always be shipped in the same way: by its name in a module."""
+        return type(function) is types.FunctionType and function in self._importable
+
+    def _number(self, content: _Content) -> int:
+        """The number of a function; what it refers to by name is part of its content."""
         with self._lock:
-            number = self._by_content.get(pickled)
+            number = self._by_content.get(content)
             if number is None:
-                number = self._by_content[pickled] = next(self._ids)
+                number = self._by_content[content] = next(self._ids)
                 if len(self._by_content) > _LIMIT:
                     self._by_content.popitem(last=False)
             else:
-                self._by_content.move_to_end(pickled)
+                self._by_content.move_to_end(content)
             return number
 
 

@@ -39,19 +39,30 @@ _TRANSITIONS = {
 class Slot:
     """One worker's place in the schedule."""
 
-    __slots__ = ("chunks", "number", "quota", "state")
+    __slots__ = ("chunks", "number", "quota", "state", "stuck")
 
     def __init__(self, number: int, quota: int | None) -> None:
         self.number = number
         self.quota = quota  #: chunks that it may still be given
         self.state = SlotState.STARTING
         self.chunks: deque[Chunk] = deque()
+        self.stuck = False  #: its item takes unexpectedly long, so nothing should wait behind it
 
     def become(self, state: SlotState) -> None:
         """Change the state, if that is legal."""
         if state not in _TRANSITIONS[self.state]:
             raise InternalError(f"worker {self.number}: {self.state.name} to {state.name}")
         self.state = state
+
+    def find(self, seq: int) -> Chunk | None:
+        """The chunk of this number, if the worker holds it.
+
+        Mostly the first; but what is pickled already is sent at once, past what still has to be.
+        """
+        for chunk in self.chunks:
+            if chunk.seq == seq:
+                return chunk
+        return None
 
     @property
     def can_take(self) -> bool:
@@ -73,6 +84,7 @@ class Scheduler:
         self._paces: dict[int, Pace] = {}
         self._seqs = count(1)
         self._numbers = count(1)
+        self._stuck = 0
         self.saturated = False  #: no worker can take more, so there is no use in asking
 
     # Slots.
@@ -104,6 +116,7 @@ class Scheduler:
 
     def remove_slot(self, slot: Slot) -> list[Chunk]:
         """Forget a worker; the chunks that it held are the caller's to account for."""
+        self.set_stuck(slot, False)
         slot.become(SlotState.GONE)
         del self.slots[slot.number]
         if slot in self._idle:
@@ -114,6 +127,26 @@ class Scheduler:
         chunks = list(slot.chunks)
         slot.chunks.clear()
         return chunks
+
+    def can_wait(self, source: Source) -> bool:
+        """Whether a tiny item had better wait for the next report of a busy worker.
+
+        Handing it out now would cost more than running it, and together with others it costs less.
+        """
+        return self._enough_awake() and self._pace(source).is_tiny(1)
+
+    def _enough_awake(self) -> bool:
+        """Whether as many workers make progress as there are cores."""
+        return len(self._busy) - self._stuck >= self._hot_limit
+
+    def set_stuck(self, slot: Slot, stuck: bool) -> None:
+        """Note whether a busy worker's item takes unexpectedly long."""
+        if slot.stuck != stuck:
+            slot.stuck = stuck
+            self._stuck += 1 if stuck else -1
+            self.saturated = False
+            if not stuck and slot.chunks and slot.can_take:
+                self._open[slot] = None
 
     def shortage(self) -> int:
         """How many workers more could be busy now."""
@@ -198,10 +231,9 @@ class Scheduler:
         return assigned
 
     def on_final(self, slot: Slot, chunk: Chunk, seconds: float) -> None:
-        """A chunk is done; chunks are done in the order in which they were given."""
-        if not slot.chunks or slot.chunks[0] is not chunk:
-            raise InternalError(f"worker {slot.number} reported chunk {chunk.seq} out of order")
-        slot.chunks.popleft()
+        """A chunk is done."""
+        slot.chunks.remove(chunk)
+        self.set_stuck(slot, False)
         self._pace(chunk.source).observe(chunk.count, seconds)
         self._loosen(slot)
 
@@ -226,6 +258,7 @@ class Scheduler:
 
     def clear(self) -> None:
         """Forget every source and every slot."""
+        self._stuck = 0
         self._queue.clear()
         self._idle.clear()
         self._busy.clear()
@@ -240,7 +273,7 @@ class Scheduler:
     def _loosen(self, slot: Slot) -> None:
         self.saturated = False
         if slot.chunks:
-            if slot.can_take:
+            if slot.can_take and not slot.stuck:
                 self._open[slot] = None
             return
         self._busy.pop(slot, None)
@@ -266,7 +299,7 @@ class Scheduler:
     def _pick(self, pace: Pace, size: int) -> Slot | None:
         """The worker for a chunk: an awake one for tiny work, else an idle one, else one with credit."""
         tiny = pace.is_tiny(size)
-        if tiny and len(self._busy) >= self._hot_limit:
+        if tiny and self._enough_awake():
             slot = self._with_credit(pace, size)
             if slot is not None:
                 return slot
@@ -277,7 +310,7 @@ class Scheduler:
                 if slot.state is SlotState.READY:
                     self._open[slot] = None
                 return slot
-        return None if tiny and not self._busy else self._with_credit(pace, size)
+        return self._with_credit(pace, size)
 
     def _with_credit(self, pace: Pace, size: int) -> Slot | None:
         credit = pace.credit(size)
@@ -285,7 +318,8 @@ class Scheduler:
             return None
         while self._open:
             slot = next(iter(self._open))
-            if slot.can_take and slot.state is SlotState.READY and len(slot.chunks) < credit:
+            ready = slot.can_take and slot.state is SlotState.READY and not slot.stuck
+            if ready and len(slot.chunks) < credit:
                 return slot
             del self._open[slot]
         return None

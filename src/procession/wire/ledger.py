@@ -1,6 +1,7 @@
 """The ledger: a page of shared memory in which a worker writes what it is doing and has done.
 
-The worker is the only writer, the parent reads at any time, and neither waits for the other.
+The worker is the only writer (but for a request, see ``recall``), the parent reads at any time, and
+neither waits for the other.
 The worker notes the item that it begins, and each outcome as it happens; when the ledger is full
 or the chunk is done it posts the outcomes as a message and starts a new leaf.  So the parent knows
 without any message which item a dead worker was on, and finds there the outcomes of the items
@@ -28,6 +29,7 @@ LEAF = 3  #: generation of the leaf, odd while it changes
 MODE = 4  #: how the outcomes of this leaf are written
 STARTED = 5  #: CLOCK_MONOTONIC nanoseconds at which the chunk began
 TIMED = 6  #: whether the leaf has a column of seconds
+RECALLED = 7  #: the chunk whose rest the parent wants back; the one word that the parent writes
 
 _HEAD = 4096
 #: Outcomes of one leaf.  The columns hold 8 bytes an outcome.
@@ -38,7 +40,8 @@ DATA = _TIMES + 8 * ROWS
 #: Bytes of pickled outcomes of one leaf.  With the table it stays within one datagram.
 DATA_SIZE = 44 * 1024
 COLUMN_ROWS = 7 * 1024
-SIZE = DATA + max(DATA_SIZE, 8 * COLUMN_ROWS)
+_STOPS = DATA + max(DATA_SIZE, 8 * COLUMN_ROWS)
+SIZE = _STOPS + COLUMN_ROWS
 
 
 class Position(NamedTuple):
@@ -60,7 +63,9 @@ class Ledger:
         self.times = self._view[_TIMES:DATA].cast("d")
         self.ints = self._view[DATA : DATA + 8 * COLUMN_ROWS].cast("q")
         self.floats = self._view[DATA : DATA + 8 * COLUMN_ROWS].cast("d")
-        self.data = self._view[DATA:]
+        self.data = self._view[DATA:_STOPS]
+        #: A flag for every row: whether the item must not be begun.  Written by the parent.
+        self.stops = self._view[_STOPS:]
 
     @staticmethod
     def create() -> int:
@@ -112,9 +117,30 @@ class Ledger:
             return None
         return Part(mode, False, timed, count, seq, first, float(started), body)
 
+    def recall(self, seq: int) -> None:
+        """Ask that nothing more of a chunk be begun.  By the parent.
+
+        The worker ends the chunk at the first flagged row that it comes to, and says where.  When it
+        has not moved by the next look, milliseconds later, the rows behind the running one are the
+        parent's at once: the worker noted its row before it read the flag of the next, so a row that
+        it had begun would long be visible.
+        """
+        self.words[RECALLED] = seq
+        row = self.words[DONE]
+        self.stops[row + 1 :] = b"\1" * (COLUMN_ROWS - row - 1)
+
+    def forget_recall(self) -> None:
+        """Lower the flags, before another chunk.  By the worker.
+
+        Flags that the parent raises too late end the next chunk early, which costs a message.
+        """
+        self.stops[:] = bytes(COLUMN_ROWS)
+        self.words[RECALLED] = 0
+
     def close(self) -> None:
         """Unmap the page."""
-        for view in (self.words, self.table, self.times, self.ints, self.floats, self.data):
+        views = (self.words, self.table, self.times, self.ints, self.floats, self.data, self.stops)
+        for view in views:
             view.release()
         self._view.release()
         self.map.close()

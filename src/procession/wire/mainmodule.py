@@ -12,6 +12,7 @@ of its own stays.  ``__main__`` is never imported again.
 
 from __future__ import annotations
 
+import pickle
 import sys
 import threading
 import time
@@ -184,8 +185,11 @@ class Mirrored:
             self.names.add(name)
 
 
-def pack_definitions(definitions: Iterable[Definition]) -> bytes:
-    """Pickle the definitions for ``Mirrored.receive``."""
-    import pickle
+def pack_names(definitions: Iterable[Definition]) -> list[tuple[str, bytes]]:
+    """The definitions as ``Mirrored.receive`` takes them."""
+    return [(each.name, each.pickled) for each in definitions]
 
-    return pickle.dumps([(each.name, each.pickled) for each in definitions], PROTOCOL)
+
+def pack_definitions(definitions: Iterable[Definition]) -> bytes:
+    """Pickle the definitions for a message."""
+    return pickle.dumps(pack_names(definitions), PROTOCOL)

@@ -74,14 +74,23 @@ class Encoder:
         scratch.busy = True
         try:
             pickler = scratch.pickler_for(self._main_names)
+            file = scratch.file
             pickler.dump(obj)
-            data = scratch.file.getvalue()
+            data = file.getvalue()
             needs = pickler.scope.needs
-            return data, frozenset(needs) if needs else _NOTHING
+            if needs or len(data) > _KEEP:
+                return data, scratch.reset()
+            pickler.clear_memo()
+            file.seek(0)
+            file.truncate()
+            scratch.busy = False
+            return data, _NOTHING
         except _MustGoByValue:
+            scratch.reset()
             return self._dumps_slowly(obj)
         finally:
-            scratch.reset()
+            if scratch.busy:
+                scratch.reset()
 
     def _dumps_slowly(self, obj: object) -> tuple[bytes, frozenset[str]]:
         scope = Scope(self._main_names)
@@ -94,6 +103,7 @@ class Encoder:
 
 MUST_GO_BY_VALUE = _MustGoByValue
 _NOTHING: frozenset[str] = frozenset()
+_KEEP = 1 << 20  #: a pickle longer than this is not worth keeping its buffer for
 
 
 class _Scratch(threading.local):
@@ -111,19 +121,12 @@ class _Scratch(threading.local):
             pickler = self._pickler = _Pickler(self.file, Scope(main_names), table)
         return pickler
 
-    def reset(self) -> None:
-        self.busy = False
+    def reset(self) -> frozenset[str]:
+        """Begin anew, with a buffer that was not blown up; return the names that were needed."""
         pickler = self._pickler
-        if pickler is not None:
-            pickler.clear_memo()
-            if pickler.scope.needs:
-                pickler.scope.needs.clear()
-        file = self.file
-        if file.tell() > 1 << 20:
-            self.file, self._pickler = io.BytesIO(), None
-        else:
-            file.seek(0)
-            file.truncate()
+        needs = frozenset(pickler.scope.needs) if pickler is not None else _NOTHING
+        self.file, self._pickler, self.busy = io.BytesIO(), None, False
+        return needs
 
 
 _table: dict[type, Callable[[Any], Any]] = {}

@@ -14,7 +14,6 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procession.wire import ledger as page
@@ -61,11 +60,15 @@ class Runner:
         self._modes: dict[int, Mode] = {}
         self._head = Run(Style.MAP, Encoding.BATCH, False, 0, 0, 0)
         self._begin = self._item_begin = 0
+        self._stopped = False  # the parent has asked for the rest of the chunk
 
     def run(self, head: Run, function: Callable[..., Any], items: Iterable[Any]) -> None:
         """Run ``function`` on the items and post an outcome for each, in order."""
         self._head = head
         words = self._words
+        if words[page.RECALLED]:
+            self._ledger.forget_recall()
+        self._stopped = False
         words[page.LEAF] += 1
         words[page.CHUNK] = head.seq
         words[page.FIRST] = words[page.DONE] = 0
@@ -88,7 +91,7 @@ class Runner:
         """Fill leaf after leaf; a value that does not fit its column opens a leaf of pickles."""
         words = self._words
         taken = 0
-        while taken < count:
+        while taken < count and not self._stopped:
             if not words[page.DONE]:
                 self._open_leaf(mode)
             misfit: _Outcome | None = None
@@ -98,7 +101,7 @@ class Runner:
                 more, misfit = self._fill_column(call, items, mode)
                 taken += more
             if misfit is None:
-                self._post(final=taken == count)
+                self._post(final=self._stopped or taken == count)
                 continue
             if words[page.DONE]:
                 self._post(final=False)
@@ -158,19 +161,24 @@ class Runner:
         self, call: Callable[[Any], Any], items: Iterator[Any], mode: Mode
     ) -> tuple[int, _Outcome | None]:
         """Run items while their values are of the column's type; return how many were taken."""
-        words, kind = self._words, _KINDS[mode]
+        words, kind, done = self._words, _KINDS[mode], page.DONE
         column: Any = self._ledger.floats if mode is Mode.FLOATS else self._ledger.ints
+        rows = enumerate(zip(items, self._ledger.stops))  # noqa: B905
         row, value = -1, None
         try:
             if mode is Mode.NONES:
-                for row, item in enumerate(islice(items, page.COLUMN_ROWS)):
-                    words[page.DONE] = row
+                for row, (item, stop) in rows:
+                    words[done] = row
+                    if stop:
+                        return self._stop_at(row)
                     value = call(item)
                     if value is not None:
                         return row + 1, _Outcome(value)
             else:
-                for row, item in enumerate(islice(items, page.COLUMN_ROWS)):
-                    words[page.DONE] = row
+                for row, (item, stop) in rows:
+                    words[done] = row
+                    if stop:
+                        return self._stop_at(row)
                     value = call(item)
                     if type(value) is not kind:
                         return row + 1, _Outcome(value)
@@ -179,15 +187,23 @@ class Runner:
             if type(error) is ValueError and type(value) is int and not -_INT64 <= value < _INT64:
                 return row + 1, _Outcome(value)
             return row + 1, _Outcome(None, error)
-        words[page.DONE] = row + 1
+        words[done] = row + 1
         return row + 1, None
+
+    def _stop_at(self, row: int) -> tuple[int, None]:
+        """End the chunk before the item at ``row``, which the parent wants back with all behind it."""
+        self._stopped = True
+        return row, None
 
     def _fill_frames(self, call: Callable[[Any], Any], items: Iterator[Any]) -> int:
         """Run items until the leaf is full, pickling each value; return how many were taken."""
         words, table, timed = self._words, self._ledger.table, self._head.timed
         dump, clear, tell = self._pickler.dump, self._pickler.clear_memo, self._map.tell
         taken = 0
-        for item in islice(items, page.ROWS - words[page.DONE]):
+        for item, stop in zip(items, self._ledger.stops[words[page.DONE] : page.ROWS]):  # noqa: B905
+            if stop:
+                self._stopped = True
+                break
             taken += 1
             if timed:
                 self._item_begin = time.monotonic_ns()

@@ -122,7 +122,7 @@ def _reset_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(line_buffering=True)
+            reconfigure(line_buffering=True, write_through=False)  # PYTHONUNBUFFERED sets it
 
 
 def _reseed() -> None:

@@ -1,0 +1,1 @@
+"""What kills, breaks or confuses workers, and what must come of it."""

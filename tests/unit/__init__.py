@@ -1,0 +1,1 @@
+"""Single modules: pure machines, and the wire without an engine."""
