@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from procession.errors import (
+    from procession.errors import (  # noqa: I001 (one statement a module)
         InternalError as InternalError,
         NotPicklable as NotPicklable,
         NotSendable as NotSendable,

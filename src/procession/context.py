@@ -17,7 +17,7 @@ from procession.worker import startup
 class _Extras:
     """What our contexts have instead of, or beyond, the standard ones."""
 
-    def Pool(
+    def Pool(  # noqa: N802
         self,
         processes: int | None = None,
         initializer: Callable[..., Any] | None = None,
@@ -87,7 +87,7 @@ def context_of(method: str) -> Any:
 class DefaultContext(_Extras, standard.DefaultContext):
     """The context behind the functions of the package: its method is fixed when it is first used."""
 
-    Process = Process  # type: ignore[assignment]
+    Process = Process
 
     def __init__(self) -> None:
         self.forget_choice()
@@ -111,7 +111,7 @@ class DefaultContext(_Extras, standard.DefaultContext):
             raise RuntimeError("context has already been set")
         self._actual_context = None if method is None and force else self.get_context(method)
 
-    def get_start_method(self, allow_none: bool = False) -> str | None:
+    def get_start_method(self, allow_none: bool = False) -> str | None:  # type: ignore[override]
         """The chosen start method."""
         if self._actual_context is None:
             if allow_none:

@@ -1,4 +1,4 @@
 """The standard library's ``multiprocessing.dummy``, under our name."""
 
 from multiprocessing.dummy import *  # noqa: F403
-from multiprocessing.dummy import __all__ as __all__
+from multiprocessing.dummy import __all__  # noqa: F401

@@ -24,7 +24,7 @@ import signal as signals
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import TimeoutError as PoolTimeoutError
-from multiprocessing.pool import MaybeEncodingError
+from multiprocessing.pool import MaybeEncodingError  # type: ignore[attr-defined]
 from typing import Any
 
 
@@ -126,7 +126,7 @@ class NotPicklable(ProcessionError, pickle.PicklingError, TypeError):
         return f"{self.path} cannot be pickled, so it cannot be sent to a worker: {self.reason}"
 
 
-class NotSendable(ProcessionError, MaybeEncodingError):
+class NotSendable(ProcessionError, MaybeEncodingError):  # type: ignore[misc]
     """A task's result cannot travel back to the caller."""
 
     def __init__(self, exc: str, value: str) -> None:

@@ -30,8 +30,8 @@ from procession.outcome import Outcome
 from procession.task import Task
 from procession.wire.messages import Style
 
-MaybeEncodingError = standard.MaybeEncodingError
-RemoteTraceback = standard.RemoteTraceback
+MaybeEncodingError = standard.MaybeEncodingError  # type: ignore[attr-defined]
+RemoteTraceback = standard.RemoteTraceback  # type: ignore[attr-defined]
 ThreadPool = standard.ThreadPool
 INIT, RUN, CLOSE, TERMINATE = "INIT", "RUN", "CLOSE", "TERMINATE"
 
@@ -62,9 +62,7 @@ class Pool(standard.Pool):
             raise TypeError("initializer must be a callable")
         self._processes = workers
         self._ctx = context or _default_context()
-        self._backend = _make_backend(
-            backend, workers, self._ctx, initializer, tuple(initargs), chunks
-        )
+        self._backend = _make_backend(backend, workers, self._ctx, initializer, tuple(initargs), chunks)
         # Pools end before multiprocessing joins the children that are not daemons.
         self._finalizer = Finalize(None, _terminate, (self._backend,), exitpriority=15)
         self._state = RUN
@@ -84,9 +82,7 @@ class Pool(standard.Pool):
         backend.append(Calls, function, (task, frame, definitions))
         return task
 
-    def apply(
-        self, func: Callable[..., Any], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}
-    ) -> Any:
+    def apply(self, func: Callable[..., Any], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}) -> Any:
         """Run ``func(*args, **kwds)`` in a worker and return its value."""
         return self.submit(func, *args, **kwds).result()
 
@@ -139,17 +135,13 @@ class Pool(standard.Pool):
         """Like ``map``, for items that are the arguments: ``func(*item)``."""
         return self._map(func, iterable, Style.STAR, chunksize, on_error)
 
-    def _map(
-        self, func: Any, iterable: Iterable[Any], style: Style, chunksize: Any, on_error: Any
-    ) -> list[Any]:
+    def _map(self, func: Any, iterable: Iterable[Any], style: Style, chunksize: Any, on_error: Any) -> list[Any]:
         self._check_running()
         size, policy = check_chunksize(chunksize), check_on_error(on_error)
         function = self._backend.intern(func, thorough=True)
-        return run_map(
-            self._backend, function, iterable, style=style, chunksize=size, on_error=policy
-        )
+        return run_map(self._backend, function, iterable, style=style, chunksize=size, on_error=policy)
 
-    def map_async(
+    def map_async(  # type: ignore[override]
         self,
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
@@ -203,7 +195,7 @@ class Pool(standard.Pool):
 
     # Many items, one iterator.
 
-    def imap(
+    def imap(  # type: ignore[override]
         self,
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
@@ -214,7 +206,7 @@ class Pool(standard.Pool):
         """Like ``map``, but yield the values in order as they come; items are pulled as needed."""
         return self._imap(func, iterable, chunksize, on_error, ordered=True)
 
-    def imap_unordered(
+    def imap_unordered(  # type: ignore[override]
         self,
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
@@ -231,9 +223,7 @@ class Pool(standard.Pool):
         self._check_running()
         size, policy = check_chunksize(chunksize), check_on_error(on_error)
         function = self._backend.intern(func, thorough=True)
-        stream = Stream(
-            self._backend, function, iterable, style=Style.MAP, chunksize=size, ordered=ordered
-        )
+        stream = Stream(self._backend, function, iterable, style=Style.MAP, chunksize=size, ordered=ordered)
         return IMapIterator(stream, policy) if ordered else IMapUnorderedIterator(stream, policy)
 
     def outcomes(
@@ -293,11 +283,9 @@ class Pool(standard.Pool):
     def __exit__(self, *_exc: object) -> None:
         self.terminate()
 
-    def __del__(self, _warn: Any = warnings.warn, RUN: str = RUN) -> None:
+    def __del__(self, _warn: Any = warnings.warn, RUN: str = RUN) -> None:  # noqa: N803
         if getattr(self, "_state", None) == RUN and not sys.is_finalizing():
-            _warn(
-                f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self
-            )
+            _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
             self.terminate()
 
     def __reduce__(self) -> Any:
@@ -305,10 +293,7 @@ class Pool(standard.Pool):
 
     def __repr__(self) -> str:
         kind = type(self)
-        return (
-            f"<{kind.__module__}.{kind.__qualname__} state={self._state} "
-            f"pool_size={self._processes}>"
-        )
+        return f"<{kind.__module__}.{kind.__qualname__} state={self._state} pool_size={self._processes}>"
 
     @property
     def _pool(self) -> list[Any]:

@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 from multiprocessing import util
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from procession.launch import Child, Request, start
@@ -41,39 +42,39 @@ class Process(_Ended, standard.Process):
     _start_method = None
 
     @staticmethod
-    def _Popen(process_obj: Any) -> Any:
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802
         from procession.context import default_context
 
         return default_context.get_context().Process._Popen(process_obj)
 
 
-class ForkServerProcess(_Ended, standard.process.BaseProcess):
+class ForkServerProcess(_Ended, BaseProcess):
     """A process that is forked by the zygote."""
 
     _start_method = "forkserver"
 
     @staticmethod
-    def _Popen(process_obj: Any) -> Popen:
+    def _Popen(process_obj: Any) -> Popen:  # noqa: N802
         return Popen(process_obj, "forkserver")
 
 
-class SpawnProcess(_Ended, standard.process.BaseProcess):
+class SpawnProcess(_Ended, BaseProcess):
     """A process that is a fresh interpreter."""
 
     _start_method = "spawn"
 
     @staticmethod
-    def _Popen(process_obj: Any) -> Popen:
+    def _Popen(process_obj: Any) -> Popen:  # noqa: N802
         return Popen(process_obj, "spawn")
 
 
-class ForkProcess(_Ended, standard.process.BaseProcess):
+class ForkProcess(_Ended, BaseProcess):
     """A process that is a fork of this one."""
 
     _start_method = "fork"
 
     @staticmethod
-    def _Popen(process_obj: Any) -> Popen:
+    def _Popen(process_obj: Any) -> Popen:  # noqa: N802
         return Popen(process_obj, "fork")
 
 

@@ -1,4 +1,4 @@
 """The standard library's ``multiprocessing.synchronize``, under our name."""
 
 from multiprocessing.synchronize import *  # noqa: F403
-from multiprocessing.synchronize import __all__ as __all__
+from multiprocessing.synchronize import __all__  # noqa: F401

@@ -42,7 +42,7 @@ class Task(Future[T]):
         self._done_callbacks: list[Callable[[Future[T]], object]] = []
 
     @property
-    def _condition(self) -> threading.Condition:
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
         condition = self._own_condition
         if condition is None:
             with _birth:
@@ -52,7 +52,7 @@ class Task(Future[T]):
         return condition
 
     @property
-    def _waiters(self) -> list[Any]:
+    def _waiters(self) -> list[Any]:  # type: ignore[override]
         # `concurrent.futures.wait` and `as_completed` put themselves here, and then sleep.
         if self._attended is _NO_WAITERS:
             self._attended = []

@@ -196,11 +196,11 @@ def test_map_raises_the_death_after_the_rest(pool: Any, notes: Notes) -> None:
     _check_ran_once(notes, "task", (2,), 9)
 
 
-def test_a_death_while_its_function_is_unpickled_ends(pool: Any) -> None:
-    """A function that kills every worker that reads it gets an error of ours in bounded time, and hangs nobody."""
-    bomb = _FunctionThatKills(os.getpid())
-    with pytest.raises((procession.WorkerDied, procession.PoolBroken)):
-        pool.submit(bomb).result(DEADLINE)
+def test_a_function_that_kills_costs_its_own_calls(pool: Any) -> None:
+    """A function that ends every worker that reads it gives its call WorkerDied, and the pool goes on."""
+    error = pool.submit(_FunctionThatKills(os.getpid())).exception(DEADLINE)
+    _check_death(error, EXIT_3, None)
+    _check_usable(pool)
 
 
 class _FunctionThatKills:

@@ -64,6 +64,7 @@ class Processes:
 
     def intern(self, function: Callable[..., Any], *, thorough: bool) -> Function:
         """See ``Backend``."""
+        known: Function
         last, known = self._last
         if function is last:
             return known

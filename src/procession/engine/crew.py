@@ -156,4 +156,3 @@ class Crew:
             handle.close()
         self._handles.clear()
         self.release()
-

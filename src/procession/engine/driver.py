@@ -18,15 +18,16 @@ import select
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from procession.engine.accounts import Accounts
 from procession.engine.crew import Crew, WorkerSettings
+from procession.engine.lookout import LOOK_SECONDS, Lookout
 from procession.engine.relief import Relief
 from procession.engine.scheduler import Scheduler, SlotState
 from procession.engine.seat import Seat
-from procession.engine.supervisor import End, Supervisor
+from procession.engine.supervisor import Supervisor
 from procession.engine.work import Chunk, Source, Unencodable
 from procession.errors import InternalError, PoolBroken, TaskCancelled, WorkerDied
 from procession.system import usable_cores
@@ -39,12 +40,6 @@ if TYPE_CHECKING:
     from procession.engine.interning import Function
     from procession.engine.scheduler import Slot
     from procession.wire.channel import Message
-    from procession.wire.ledger import Position
-
-#: How often a chunk that takes longer than expected is looked at.
-TICK_SECONDS = 0.005
-
-Errand = tuple[Callable[..., None], tuple[Any, ...]]
 
 
 class Driver:
@@ -57,8 +52,9 @@ class Driver:
         self._scheduler = Scheduler(workers, usable_cores())
         self._supervisor = Supervisor(workers)
         self.crew = Crew(settings)
-        self._errands: deque[Errand] = deque()
-        self._outstanding: dict[Chunk, None] = {}  # cut, and not all outcomes delivered
+        self._accounts = Accounts(self._scheduler)
+        self._errands = self._accounts.errands
+        self._lookout = Lookout(self._scheduler, self.crew, self._accounts)
         self.broken: BaseException | None = None
         self._closing = False
         self._released = False
@@ -68,7 +64,7 @@ class Driver:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._watch(self._wake_read, self._on_nudge)
-        self._next_tick = 0.0
+        self._next_look = 0.0
         self._flags = bytes(2)
         self._streams: tuple[Any, Any] = (None, None)
         self.seat = Seat(self.turn, self.nudge)
@@ -107,7 +103,7 @@ class Driver:
                     scheduler.add_source(source)
                 source.append(item)
                 # What waits is looked at by the next tick at the latest, if no report comes before.
-                waits = scheduler.saturated or (self._next_tick and scheduler.can_wait(source))
+                waits = scheduler.saturated or (self._next_look and scheduler.can_wait(source))
                 if not waits:
                     self._advance()
             self._clean = True
@@ -145,7 +141,7 @@ class Driver:
     @property
     def has_work(self) -> bool:
         """Whether something is queued, under way, ending, or still to be delivered."""
-        if self._outstanding or self._errands or self._scheduler.queued:
+        if self._accounts or self._scheduler.queued:
             return True
         return self._closing and bool(self.crew.handles())
 
@@ -202,9 +198,9 @@ class Driver:
         self._lock = threading.Lock()
         self._clean = True
         self.broken = PoolBroken("this pool belongs to the process that forked this one")
-        self._outstanding.clear()
-        self._errands.clear()
-        self._scheduler = Scheduler(self._workers, 1)
+        self._scheduler.clear()
+        self._accounts = Accounts(self._scheduler)
+        self._errands = self._accounts.errands
         self.crew.abandon()
         self._poller.close()
         os.close(self._wake_read)
@@ -229,15 +225,15 @@ class Driver:
                 handler = self._handlers.get(fd)
                 if handler is not None:
                     handler()
-            if self._next_tick and time.monotonic() >= self._next_tick:
-                self._tick()
+            if self._next_look and time.monotonic() >= self._next_look:
+                self._look()
             self._run_errands()
         except Exception as error:
             self._fail_internally(error)
 
     def _poll(self, timeout: float | None) -> list[tuple[int, int]]:
-        if self._next_tick:
-            left = max(0.0, self._next_tick - time.monotonic())
+        if self._next_look:
+            left = max(0.0, self._next_look - time.monotonic())
             timeout = left if timeout is None else min(timeout, left)
         return self._poller.poll(timeout)
 
@@ -321,11 +317,11 @@ class Driver:
         self.crew.handle(slot).stop()
 
     def _dispatch(self, slot: Slot, chunk: Chunk) -> None:
-        self._outstanding[chunk] = None
+        self._accounts.open(chunk)
         if chunk.frames is not None:  # pickled already
             self._send(slot, chunk, Encoding.FRAMES, list(messages.pack_frames(chunk.frames)))
         else:
-            self._errands.append((self._encode_and_send, (slot, chunk)))
+            self._accounts.add_errand(self._encode_and_send, slot, chunk)
 
     def _encode_and_send(self, slot: Slot, chunk: Chunk) -> None:
         try:
@@ -347,7 +343,7 @@ class Driver:
             self._begin()
             if chunk in slot.chunks:
                 self._scheduler.take_back(slot, {chunk.seq}, skip=failure.index)
-            self._outstanding.pop(chunk, None)
+            self._accounts.close(chunk)
             self._advance()
             self._clean = True
         source.deliver_error(chunk, failure.index, 1, failure.error)
@@ -365,8 +361,8 @@ class Driver:
         handle.send(messages.pack_run(head), *parts)
         if handle.blocked:
             self._poller.modify(handle.channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
-        if not self._next_tick and (source.eager or chunk.count > 1 or len(slot.chunks) > 1):
-            self._next_tick = time.monotonic() + TICK_SECONDS
+        if not self._next_look and (source.eager or chunk.count > 1 or len(slot.chunks) > 1):
+            self._next_look = time.monotonic() + LOOK_SECONDS
 
     # Events.
 
@@ -386,10 +382,10 @@ class Driver:
         if kind == messages.PART:
             self._on_part(handle, messages.unpack_part(data))
         elif kind == messages.OUTPUT:
-            self._errands.append((_print, (data[1], bytes(data[2:]))))
+            self._accounts.add_errand(_print, data[1], bytes(data[2:]))
         elif kind == messages.REFUSED:
             seq = int.from_bytes(data[1:9], "little")
-            self._errands.append((self._on_refused, (handle, seq, bytes(data[9:]))))
+            self._accounts.add_errand(self._on_refused, handle, seq, bytes(data[9:]))
         elif kind == messages.READY:
             with self._lock:
                 self._begin()
@@ -398,7 +394,7 @@ class Driver:
                 self._clean = True
         elif kind == messages.FAILED:
             handle.stopping = True
-            self._errands.append((self._on_initializer_failed, (bytes(data[1:]),)))
+            self._accounts.add_errand(self._on_initializer_failed, bytes(data[1:]))
 
     def _on_part(self, handle: Handle, part: Part) -> None:
         with self._lock:
@@ -407,8 +403,8 @@ class Driver:
             chunk = slot.find(part.seq)
             if chunk is not None:
                 if part.final and part.first + part.count < chunk.count:
-                    self._shorten(chunk, part.first + part.count)  # it was recalled
-                self._take_part(chunk, part)
+                    self._accounts.shorten(chunk, part.first + part.count)  # it was recalled
+                self._accounts.take(chunk, part)
                 if part.final:
                     self._supervisor.on_success()
                     self._scheduler.on_final(slot, chunk, part.seconds)
@@ -416,28 +412,6 @@ class Driver:
                         self._retire(slot)
                     self._advance()
             self._clean = True
-
-    def _take_part(self, chunk: Chunk, part: Part) -> None:
-        """Put the delivery of what is new in ``part`` on the list of errands."""
-        skip = chunk.received - part.first
-        chunk.received = max(chunk.received, part.first + part.count)
-        if skip < part.count or chunk.received == chunk.count:
-            self._errands.append((self._deliver, (chunk, skip, part)))
-
-    def _shorten(self, chunk: Chunk, count: int) -> None:
-        """Put the items of a chunk from ``count`` on, which will not be begun, back in the queue."""
-        chunk.source.give_back(chunk, count)
-        self._scheduler.return_source(chunk.source)
-        chunk.count = count
-
-    def _deliver(self, chunk: Chunk, skip: int, part: Part) -> None:
-        chunk.source.deliver(chunk, skip, part)
-        if part.first + part.count >= chunk.count:
-            self._outstanding.pop(chunk, None)
-
-    def _deliver_error(self, chunk: Chunk, first: int, count: int, error: BaseException) -> None:
-        chunk.source.deliver_error(chunk, first, count, error)
-        self._outstanding.pop(chunk, None)
 
     def _on_refused(self, handle: Handle, seq: int, pickled: bytes) -> None:
         """A worker could not read a chunk: together its items go apart, apart they have failed."""
@@ -452,14 +426,14 @@ class Driver:
             elif apart and chunk.count > 1:
                 chunk.apart = True
                 self._scheduler.take_back(slot, {seq})
-                self._outstanding.pop(chunk, None)
+                self._accounts.close(chunk)
                 chunk = None
             else:
                 self._scheduler.on_final(slot, chunk, 0.0)
             self._advance()
             self._clean = True
         if chunk is not None:
-            self._deliver_error(chunk, 0, chunk.count, error)
+            self._accounts.deliver_error(chunk, 0, chunk.count, error)
 
     def _on_initializer_failed(self, pickled: bytes) -> None:
         error = unpack_error(pickled)
@@ -483,7 +457,7 @@ class Driver:
             self._begin()
             self._unwatch(handle.channel.fileno())
             self._unwatch(handle.child.sentinel)
-            end = self._settle_dead(handle, ending.exitcode)
+            end = self._accounts.settle_dead(handle, ending.exitcode)
             self.crew.remove(handle)
             if not self._supervisor.on_end(end, time.monotonic()) and self.broken is None:
                 cause = WorkerDied(handle.child.pid, ending.exitcode)
@@ -492,55 +466,16 @@ class Driver:
             self._advance()
             self._clean = True
 
-    def _settle_dead(self, handle: Handle, exitcode: int) -> End:
-        """Account for what a dead worker held; return what kind of end it was."""
-        slot = handle.slot
-        was_starting = slot.state is SlotState.STARTING
-        end = End.PLANNED if handle.stopping else End.UNSTARTED if was_starting else End.IDLE
-        if slot.state is SlotState.GONE:  # aborted, and accounted for then
-            return End.PLANNED
-        position = handle.ledger.position()
-        chunk = slot.find(position.seq) if position is not None else None
-        chunks = self._scheduler.remove_slot(slot)
-        if chunk is not None and position is not None:
-            chunks.remove(chunk)
-            part = handle.ledger.peek()
-            if part is not None:
-                self._take_part(chunk, part)
-            at = chunk.received if part is None else max(chunk.received, position.index)
-            if at < chunk.count:
-                error = WorkerDied(handle.child.pid, exitcode)
-                self._errands.append((self._deliver_death, (chunk, at, error)))
-                end = End.WITH_ITEM
-                if at + 1 < chunk.count:
-                    chunk.source.give_back(chunk, at + 1)
-                    self._scheduler.return_source(chunk.source)
-        self._return(chunks)
-        return end
-
-    def _deliver_death(self, chunk: Chunk, at: int, error: WorkerDied) -> None:
-        error.index, error.item = chunk.source.describe(chunk, at)
-        error.function = chunk.source.function.name
-        self._deliver_error(chunk, at, 1, error)
-
-    def _return(self, chunks: list[Chunk]) -> None:
-        """Put chunks of which nothing has begun back to the front of the queue."""
-        for chunk in reversed(chunks):
-            self._outstanding.pop(chunk, None)
-            chunk.source.give_back(chunk, 0)
-            self._scheduler.return_source(chunk.source)
-
     def _abort(self, slot: Slot, source: Source, error: BaseException) -> None:
         """Kill a worker for the sake of the chunks of ``source`` that it holds."""
         handle = self.crew.handle(slot)
         others = []
         for chunk in self._scheduler.remove_slot(slot):
             if chunk.source is source:
-                left = chunk.count - chunk.received
-                self._errands.append((self._deliver_error, (chunk, chunk.received, left, error)))
+                self._accounts.lose(chunk, error)
             else:
                 others.append(chunk)
-        self._return(others)
+        self._accounts.give_back(others)
         handle.kill()
 
     def _break(self, broken: BaseException, cause: BaseException) -> None:
@@ -552,64 +487,19 @@ class Driver:
 
     def _fail_all(self, error: BaseException) -> None:
         """Give ``error`` to everything that has no outcome, and kill the workers."""
-        for source in self._scheduler.sources():
-            while source.left():
-                chunk = source.cut(source.left())
-                self._errands.append((self._deliver_error, (chunk, 0, chunk.count, error)))
-        for chunk in self._outstanding:
-            self._errands.append((self._deliver_error, (chunk, 0, chunk.count, error)))
+        self._accounts.fail_all(error)
         self._scheduler.clear()
         for handle in self.crew.handles():
             handle.slot.state = SlotState.GONE
             handle.kill()
 
-    def _tick(self) -> None:
-        """Look at chunks that take long: deliver what is done in them, unburden their workers."""
+    def _look(self) -> None:
         with self._lock:
             self._begin()
-            again = False
-            for slot in self._scheduler.busy_slots():
-                again = self._look_at(slot) or again
-            self._next_tick = time.monotonic() + TICK_SECONDS if again else 0.0
+            again = self._lookout.look()
+            self._next_look = time.monotonic() + LOOK_SECONDS if again else 0.0
             self._advance()
             self._clean = True
-
-    def _look_at(self, slot: Slot) -> bool:
-        """Look at one busy worker; return whether it should be looked at again."""
-        handle = self.crew.handle(slot)
-        position, before = handle.ledger.position(), handle.last_position
-        handle.last_position = position
-        running = slot.find(position.seq) if position is not None else None
-        if running is None:
-            return True
-        stuck = position == before
-        if stuck and running.source.eager and position is not None:
-            if position.index > running.received:
-                # Nothing moved since the last look, so the stores behind it are long visible.
-                part = handle.ledger.peek()
-                if part is not None:
-                    self._take_part(running, part)
-        self._scheduler.set_stuck(slot, stuck)
-        if stuck and position is not None and self._scheduler.has_idle():
-            self._recall(handle, running, position)
-        if stuck and len(slot.chunks) > 1 and self._scheduler.has_idle():
-            taken = handle.take_back()
-            for chunk in slot.chunks:
-                if chunk.seq in taken:
-                    self._outstanding.pop(chunk, None)
-            self._scheduler.take_back(slot, taken)
-        return len(slot.chunks) > 1 or running.count > 1 or self._scheduler.queued
-
-    def _recall(self, handle: Handle, chunk: Chunk, position: Position) -> None:
-        """Take back what a stuck worker has not begun of its chunk: ask first, take at the next look."""
-        begun = position.index + 1
-        if begun >= chunk.count:
-            return
-        if handle.recalled != chunk.seq:
-            handle.recalled = chunk.seq
-            handle.ledger.recall(chunk.seq)
-        else:
-            self._shorten(chunk, begun)
 
 
 def _print(number: int, data: bytes) -> None:

@@ -87,11 +87,7 @@ class Handle:
 
     def define(self, function: Function, more: Sequence[Definition], seq: int) -> None:
         """Make sure that the worker has a function, and what chunk ``seq`` needs of __main__."""
-        missing = [
-            each
-            for each in (*function.definitions, *more)
-            if self._versions.get(each.name) != each.version
-        ]
+        missing = [each for each in (*function.definitions, *more) if self._versions.get(each.name) != each.version]
         if missing:
             self._versions.update({each.name: each.version for each in missing})
             self.send(bytes((messages.MAIN,)), pack_definitions(missing))

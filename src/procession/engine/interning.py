@@ -50,9 +50,7 @@ class Interner:
         self._importable = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def intern(
-        self, function: Callable[..., Any], *, thorough: bool, inherited: Mapping[str, Any]
-    ) -> Function:
+    def intern(self, function: Callable[..., Any], *, thorough: bool, inherited: Mapping[str, Any]) -> Function:
         """The function as it is now, with its present globals.
 
         ``thorough`` looks for changes even in globals that are slow to compare.  On failure:

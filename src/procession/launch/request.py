@@ -53,12 +53,12 @@ class Request:
         """Within, things that only a starting child may get can be pickled."""
         from multiprocessing.context import get_spawning_popen, set_spawning_popen
 
-        before = get_spawning_popen()  # type: ignore[no-untyped-call]
-        set_spawning_popen(self)  # type: ignore[no-untyped-call]
+        before = get_spawning_popen()
+        set_spawning_popen(self)  # type: ignore[arg-type]
         try:
             yield
         finally:
-            set_spawning_popen(before)  # type: ignore[no-untyped-call]
+            set_spawning_popen(before)
 
     def pack(self, fds: list[int]) -> tuple[bytes, list[int]]:
         """The request as bytes, and all descriptors that go with it, after ``fds`` of the role."""

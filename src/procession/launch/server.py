@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 
 from procession.wire.channel import Channel, socket_pair
 from procession.wire.serial import PROTOCOL
@@ -105,10 +106,8 @@ class Server:
         self._channel.close()
         os.close(self._lifeline)
         self._forget()
-        try:
+        with suppress(ChildProcessError):  # reaped by somebody's waitpid(-1)
             os.waitpid(pid, 0)
-        except ChildProcessError:  # reaped by somebody's waitpid(-1)
-            pass
 
     def forget_after_fork(self) -> None:
         """In a forked child: let go of the parent's zygote."""

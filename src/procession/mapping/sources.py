@@ -98,7 +98,7 @@ class Sequence(_Collecting):
     def left(self) -> int:
         """See ``Source``."""
         if self._returned:
-            start, stop, apart = self._returned[0]
+            start, stop, _apart = self._returned[0]
             return stop - start
         return self._total - self._next
 
@@ -127,9 +127,8 @@ class Sequence(_Collecting):
     def encode(self, chunk: Chunk) -> Encoded:
         """See ``Source``."""
         items = self._items[chunk.start : chunk.start + chunk.count]
-        if type(items) is range:
-            if min(items.start, items.stop) >= -_INT64 and max(items.start, items.stop) < _INT64:
-                return Encoded(Encoding.RANGE, [pack_range(items)])
+        if type(items) is range and min(items.start, items.stop) >= -_INT64 and max(items.start, items.stop) < _INT64:
+            return Encoded(Encoding.RANGE, [pack_range(items)])
         if type(items) is not list and type(items) is not tuple:
             items = list(items)
         if chunk.apart:
@@ -143,7 +142,8 @@ class Sequence(_Collecting):
         return Encoded(Encoding.BATCH, [data], definitions_of(needs))
 
     def _encode_apart(self, chunk: Chunk, items: Any) -> Encoded:
-        frames, definitions = [], []
+        frames: list[Any] = []
+        definitions: list[Definition] = []
         for index, item in enumerate(items):
             try:
                 frame, more = encode_item(item, f"item {chunk.start + index}")
@@ -267,7 +267,9 @@ class Calls(_Delivering):
 
     def cut(self, count: int) -> Chunk:
         """See ``Source``; from here on the calls cannot be cancelled."""
-        calls, tasks, frames, definitions = self._calls, self._tasks, [], []
+        calls, tasks = self._calls, self._tasks
+        frames: list[Any] = []
+        definitions: list[Definition] = []
         start = self._next
         while calls and len(frames) < count:
             task, frame, needed = calls.popleft()

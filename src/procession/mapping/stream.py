@@ -131,7 +131,7 @@ class Stream:
             with self._room:
                 while (room := self._window - (self._source.added - self._taken)) <= 0:
                     if self._closed:
-                        return
+                        return  # type: ignore[unreachable]  # another thread closes
                     self._room.wait()
             self._pull(min(room, 1 + room // 4), singly=True)
         self._backend.wake()

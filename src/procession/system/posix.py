@@ -29,7 +29,7 @@ def anonymous_file(name: str, size: int = 0) -> int:
     return fd
 
 
-def write_all(fd: int, data: bytes | memoryview) -> None:
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
     """Write every byte of ``data``; a short write (a signal, a full pipe) goes on."""
     view = memoryview(data)
     while view:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from procession.wire.serial import PROTOCOL, loads
 
@@ -32,10 +32,10 @@ def pack_error(error: BaseException, encoder: Encoder) -> bytes:
 
 def unpack_error(data: bytes | memoryview) -> BaseException:
     """Read what ``pack_error`` wrote; the traceback's text becomes the error's cause."""
-    from multiprocessing.pool import RemoteTraceback
+    from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 
     pickled, summary, text, failure = loads(data)
-    error: Any = None
+    error: object = None
     if pickled is not None:
         try:
             error = loads(pickled)

@@ -48,7 +48,7 @@ class Position(NamedTuple):
     """What a worker is doing: the chunk, and the index in it of the item that it runs."""
 
     seq: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     started_ns: int
 
 

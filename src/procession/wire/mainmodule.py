@@ -109,9 +109,7 @@ class Mirror:
             entry.value, entry.cost = value, cost
             return entry.definition
         self._versions += 1
-        definition = Definition(
-            name, self._versions, pickled, frozenset(scope.needs), frozenset(scope.uses)
-        )
+        definition = Definition(name, self._versions, pickled, frozenset(scope.needs), frozenset(scope.uses))
         self._entries[name] = _Entry(value, definition, cost)
         return definition
 

@@ -65,7 +65,7 @@ class Run(NamedTuple):
     style: Style
     encoding: Encoding
     timed: bool
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     seq: int
     function_id: int
 
@@ -76,7 +76,7 @@ class Part(NamedTuple):
     mode: Mode
     final: bool
     timed: bool
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     seq: int
     first: int
     seconds: float  #: since the chunk began
@@ -111,9 +111,7 @@ def unpack_define(data: memoryview) -> tuple[int, memoryview]:
     return _DEFINE.unpack_from(data)[1], data[_DEFINE.size :]
 
 
-def pack_part(
-    mode: Mode, final: bool, timed: bool, count: int, seq: int, first: int, seconds: float
-) -> bytes:
+def pack_part(mode: Mode, final: bool, timed: bool, count: int, seq: int, first: int, seconds: float) -> bytes:
     """Pack the head of a PART message; the outcomes' bytes follow it."""
     return _PART.pack(PART, mode, final, timed, count, seq, first, seconds)
 
@@ -121,9 +119,7 @@ def pack_part(
 def unpack_part(data: memoryview) -> Part:
     """Read a PART message."""
     _kind, mode, final, timed, count, seq, first, seconds = _PART.unpack_from(data)
-    return Part(
-        Mode(mode), bool(final), bool(timed), count, seq, first, seconds, data[_PART.size :]
-    )
+    return Part(Mode(mode), bool(final), bool(timed), count, seq, first, seconds, data[_PART.size :])
 
 
 def pack_range(items: range) -> bytes:

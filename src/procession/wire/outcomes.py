@@ -24,9 +24,10 @@ class Outcomes(NamedTuple):
 
 def read_outcomes(part: Part) -> Outcomes:
     """Read all outcomes of a part."""
-    body, seconds = part.body, None
+    body = part.body
+    seconds: list[float] | None = None
     if part.timed:
-        seconds = body[: 8 * part.count].cast("d").tolist()
+        seconds = body[: 8 * part.count].cast("d").tolist()  # type: ignore[assignment]
         body = body[8 * part.count :]
     if part.mode is Mode.INTS:
         return Outcomes(body.cast("q").tolist(), {}, seconds)

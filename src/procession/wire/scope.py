@@ -38,9 +38,7 @@ class Scope:
 
     __slots__ = ("_defining", "_main_names", "needs", "uses")
 
-    def __init__(
-        self, main_names: Collection[str] | None = None, defining: str | None = None
-    ) -> None:
+    def __init__(self, main_names: Collection[str] | None = None, defining: str | None = None) -> None:
         self._main_names = main_names
         self._defining = defining
         self.needs: set[str] = set()
@@ -105,7 +103,7 @@ def importable(module_name: str) -> bool:
 
 
 def _find(module_name: str) -> bool:
-    spec = getattr(sys.modules.get(module_name), "__spec__", None)
+    spec: importlib.machinery.ModuleSpec | None = getattr(sys.modules.get(module_name), "__spec__", None)
     if spec is None:
         return module_name in sys.builtin_module_names
     top = module_name.partition(".")[0]

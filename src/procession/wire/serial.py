@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     class ValuePickler(Protocol):
         """What this module needs of the pickler by value."""
 
-        def dump(self, obj: object) -> None: ...
+        def dump(self, obj: object) -> None:
+            """Pickle ``obj``."""
 
 
 PROTOCOL = 5
@@ -141,7 +142,7 @@ def dispatch_table() -> dict[type, Callable[[Any], Any]]:
     """
     global _table, _table_sizes
     reduction = sys.modules.get("multiprocessing.reduction")
-    extra = reduction.ForkingPickler._extra_reducers if reduction else {}  # type: ignore[attr-defined]
+    extra = reduction.ForkingPickler._extra_reducers if reduction else {}
     sizes = (len(copyreg.dispatch_table), len(extra))
     if sizes != _table_sizes:
         _table = {**copyreg.dispatch_table, **extra}
@@ -230,4 +231,3 @@ def _value_pickler_class() -> Callable[[io.BytesIO, Scope], ValuePickler]:
             return (make, (code, _GlobalsOf(cast("str", home)), *others), state, *rest)
 
     return _ValuePickler
-

@@ -85,9 +85,7 @@ class Runner:
         """Drop what was learned about a function."""
         self._modes.pop(function_id, None)
 
-    def _run_all(
-        self, call: Callable[[Any], Any], items: Iterator[Any], count: int, mode: Mode
-    ) -> None:
+    def _run_all(self, call: Callable[[Any], Any], items: Iterator[Any], count: int, mode: Mode) -> None:
         """Fill leaf after leaf; a value that does not fit its column opens a leaf of pickles."""
         words = self._words
         taken = 0
@@ -157,9 +155,7 @@ class Runner:
         part = pack_part(mode, final, head.timed, count, head.seq, first, seconds)
         self._channel.send([part, *body])
 
-    def _fill_column(
-        self, call: Callable[[Any], Any], items: Iterator[Any], mode: Mode
-    ) -> tuple[int, _Outcome | None]:
+    def _fill_column(self, call: Callable[[Any], Any], items: Iterator[Any], mode: Mode) -> tuple[int, _Outcome | None]:
         """Run items while their values are of the column's type; return how many were taken."""
         words, kind, done = self._words, _KINDS[mode], page.DONE
         column: Any = self._ledger.floats if mode is Mode.FLOATS else self._ledger.ints

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,10 +58,8 @@ def settle(launch: Launch) -> None:
     if launch.own_group:
         os.setpgid(0, 0)
     if launch.cwd is not None:
-        try:
+        with suppress(OSError):  # removed meanwhile: the parent cannot see files there either
             os.chdir(launch.cwd)
-        except OSError:  # removed meanwhile: the parent cannot see files there either
-            pass
     _update_environ(launch.environ)
     sys.path[:] = launch.path
     sys.argv[:] = launch.argv
@@ -118,7 +117,7 @@ def _reset_streams() -> None:
     os.dup2(null, 0)
     if null != 0:
         os.close(null)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -148,7 +147,7 @@ def _name(
     current: Any = standard.BaseProcess.__new__(standard.BaseProcess)
     current._identity = identity
     current._config = {
-        "authkey": standard.AuthenticationString(authkey),
+        "authkey": standard.AuthenticationString(authkey),  # type: ignore[attr-defined]
         "semprefix": "/mp",
         "daemon": daemon,
     }

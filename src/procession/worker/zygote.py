@@ -21,6 +21,7 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -116,10 +117,8 @@ class Zygote:
             raise _Forked(request, others)
         for fd in others:
             os.close(fd)
-        try:
+        with suppress(BrokenPipeError):  # the one who asked has lost interest; its lifelines end the child
             write_all(ending, pack_start(pid))
-        except BrokenPipeError:  # the one who asked has lost interest; its lifelines end the child
-            pass
         if pid > 0:
             self._children[pid] = ending
         else:
@@ -146,10 +145,8 @@ class Zygote:
             ending = self._children.pop(pid, None)
             if ending is None:
                 continue  # a child of something that was imported
-            try:
+            with suppress(BrokenPipeError):
                 write_all(ending, pack_ending(os.waitstatus_to_exitcode(status), usage.ru_maxrss))
-            except BrokenPipeError:
-                pass
             os.close(ending)
 
     def _preload(self, names: list[str]) -> None:
