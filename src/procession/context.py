@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from procession.process import ForkProcess, ForkServerProcess, Process, SpawnProcess
+from procession.system import usable_cores
 from procession.worker import startup
 
 
@@ -41,6 +42,10 @@ class _Extras:
     def get_context(self, method: str | None = None) -> Any:
         """The context of a start method; this one by default."""
         return self if method is None else context_of(method)
+
+    def cpu_count(self) -> int:
+        """The number of cores that this process may use: affinity and cgroup quota count."""
+        return usable_cores()
 
     def set_forkserver_preload(self, module_names: list[str]) -> None:
         """Have the zygote import modules, so that its forks have them."""

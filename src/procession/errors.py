@@ -22,6 +22,7 @@ from __future__ import annotations
 import pickle
 import signal as signals
 from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import TimeoutError as PoolTimeoutError
 from multiprocessing.pool import MaybeEncodingError  # type: ignore[attr-defined]
@@ -158,7 +159,14 @@ class TaskCancelled(ProcessionError, CancelledError):
     """The task was dropped before it had an outcome."""
 
 
-class WaitTimeout(ProcessionError, PoolTimeoutError, TimeoutError):
+_TIMEOUTS: Any = (
+    (PoolTimeoutError, TimeoutError)
+    if FutureTimeoutError is TimeoutError  # from 3.11 on
+    else (PoolTimeoutError, FutureTimeoutError, TimeoutError)
+)
+
+
+class WaitTimeout(ProcessionError, *_TIMEOUTS):
     """A result was not there within the time that the caller would wait; the task goes on."""
 
 

@@ -17,7 +17,7 @@ from procession.backends.base import Backend, Capability
 from procession.errors import TaskCancelled, UnsupportedOption, WaitTimeout
 from procession.mapping.collectors import ListCollector
 from procession.mapping.maps import finish, run_map, start_map
-from procession.mapping.sources import Calls
+from procession.mapping.sources import CALL, Calls
 from procession.mapping.stream import Stream
 from procession.options import (
     OnError,
@@ -78,7 +78,7 @@ class Pool(standard.Pool):
         backend = self._backend
         task: Task[Any] = Task(backend)
         function = backend.intern(fn, thorough=False)
-        frame, definitions = backend.encode((args, kwargs), "args")
+        frame, definitions = backend.encode((args, kwargs), CALL)
         backend.append(Calls, function, (task, frame, definitions))
         return task
 
@@ -101,7 +101,7 @@ class Pool(standard.Pool):
         self._check_running()
         backend = self._backend
         function = backend.intern(func, thorough=False)
-        frame, definitions = backend.encode((tuple(args), dict(kwds)), "args")
+        frame, definitions = backend.encode((tuple(args), dict(kwds)), CALL)
         result = AsyncResult(backend, callback, error_callback)
         backend.append(Calls, function, (result, frame, definitions))
         result.attend()
@@ -283,8 +283,13 @@ class Pool(standard.Pool):
     def __exit__(self, *_exc: object) -> None:
         self.terminate()
 
-    def __del__(self, _warn: Any = warnings.warn, RUN: str = RUN) -> None:  # noqa: N803
-        if getattr(self, "_state", None) == RUN and not sys.is_finalizing():
+    def __del__(
+        self,
+        _warn: Any = warnings.warn,
+        _running: str = RUN,
+        _finalizing: Callable[[], bool] = sys.is_finalizing,
+    ) -> None:
+        if getattr(self, "_state", None) == _running and not _finalizing():
             _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
             self.terminate()
 

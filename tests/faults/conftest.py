@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import procession
 import pytest
+
+import procession
 
 
 @pytest.fixture

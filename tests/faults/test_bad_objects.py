@@ -6,15 +6,16 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import procession
 import pytest
 from tests.helpers import bombs, tasks
 from tests.helpers.gates import Notes
 from tests.helpers.scripts import Completed
+
+import procession
 
 from . import awkward
 from .awkward import RAISED, RaisesWhenPickled, RaisesWhenUnpickled, nested
@@ -135,9 +136,7 @@ def test_an_item_nested_too_deeply(pool: Any, notes: Notes, face: Face) -> None:
             deep = [deep]
         return deep
 
-    errors = _check_neighbours(
-        face.run(pool, functools.partial(awkward.number_of, notes), _with_bad(make)), notes
-    )
+    errors = _check_neighbours(face.run(pool, functools.partial(awkward.number_of, notes), _with_bad(make)), notes)
     assert {type(error) for error in errors} == {procession.NotPicklable}
     _check_usable(pool)
 
@@ -321,15 +320,12 @@ def test_an_input_that_raises_midway_in_a_stream(pool: Any, chunksize: int, unor
     run = pool.imap_unordered if unordered else pool.imap
     found, stream = [], run(tasks.double, tasks.failing_input(10), chunksize)
     with pytest.raises(tasks.InputError):
-        found.extend(iter(functools.partial(_append_next, stream, found), None))
+        while True:
+            found.append(next(stream))
     assert sorted(found) == [2 * n for n in range(10)]
     with pytest.raises(StopIteration):
         next(stream)
     _check_usable(pool)
-
-
-def _append_next(stream: Iterator[int], found: list[int]) -> int:
-    return next(stream)
 
 
 @pytest.mark.parametrize("call", ["map", "map_async", "starmap"])

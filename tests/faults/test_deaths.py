@@ -13,14 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import procession
 import pytest
-from procession.launch.server import server
 from tests.helpers import tasks
 from tests.helpers.eventually import eventually
 from tests.helpers.gates import Gate, Notes
 from tests.helpers.leaks import MARK, kill_all, marked_processes
 from tests.helpers.scripts import ROOT, Completed
+
+import procession
+from procession.launch.server import server
 
 from . import deadly
 from .deadly import EXIT_3, SIGKILL, SYS_EXIT, WAYS, Job, Way

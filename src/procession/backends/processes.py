@@ -109,7 +109,7 @@ class WorkerProcess:
 
     def __init__(self, handle: Handle) -> None:
         self._child = handle.child
-        self.name = f"PoolWorker-{handle.slot.number}"
+        self.name = handle.name
 
     @property
     def pid(self) -> int:

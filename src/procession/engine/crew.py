@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from procession.wire.mainmodule import Definition
 
 _numbers = count(1)
+_NAMES = {"forkserver": "ForkServer", "spawn": "Spawn", "fork": "Fork"}
 
 
 @dataclass
@@ -70,6 +71,8 @@ class Crew:
 
     def start(self, slot: Slot, streams: bytes) -> Handle:
         """Start a worker.  On failure: ``OSError``, with nothing left behind."""
+        number = next(_numbers)
+        name = f"{_NAMES[self.settings.method]}PoolWorker-{number}"
         ours, theirs = socket_pair()
         ledger_fd = Ledger.create()
         ledger = Ledger(ledger_fd)
@@ -77,9 +80,9 @@ class Crew:
         try:
             if self.settings.method == "fork":
                 inherited = dict(vars(sys.modules["__main__"]))
-                child = self._fork(ours, theirs, ledger_fd, streams)
+                child = self._fork(name, number, ours, theirs, ledger_fd, streams)
             else:
-                child = self._request(theirs.fileno(), ledger_fd, streams)
+                child = self._request(name, number, theirs.fileno(), ledger_fd, streams)
         except BaseException:
             ours.close()
             theirs.close()
@@ -87,16 +90,15 @@ class Crew:
             raise
         finally:
             os.close(ledger_fd)
-        handle = Handle(slot, child, ours, theirs, ledger, inherited, self._definitions)
+        handle = Handle(slot, name, child, ours, theirs, ledger, inherited, self._definitions)
         handle.streams = streams
         self._handles[slot] = handle
         return handle
 
-    def _request(self, sock: int, ledger: int, streams: bytes) -> Child:
-        number = next(_numbers)
+    def _request(self, name: str, number: int, sock: int, ledger: int, streams: bytes) -> Child:
         request = Request(
             "worker",
-            f"{self.settings.method.capitalize()}PoolWorker-{number}",
+            name,
             identity=(number,),
             method=self.settings.method,
             own_group=True,
@@ -105,11 +107,9 @@ class Crew:
         request.inherited = self._template.inherited
         return start(request, [sock, ledger])
 
-    def _fork(self, ours: Any, theirs: Any, ledger_fd: int, streams: bytes) -> Child:
+    def _fork(self, name: str, number: int, ours: Any, theirs: Any, ledger_fd: int, streams: bytes) -> Child:
         from procession.worker.main import serve_forked
 
-        number = next(_numbers)
-        name = f"ForkPoolWorker-{number}"
         settings = self.settings
 
         def run() -> int:
@@ -138,11 +138,6 @@ class Crew:
         """A worker is gone: give back what it needed."""
         del self._handles[handle.slot]
         handle.close()
-
-    def kill_all(self) -> None:
-        """Kill every worker; their ends are told by their sentinels."""
-        for handle in self.handles():
-            handle.kill()
 
     def release(self) -> None:
         """No worker will be started any more."""

@@ -32,6 +32,7 @@ class Handle:
     def __init__(
         self,
         slot: Slot,
+        name: str,
         child: Child,
         ours: socket.socket,
         theirs: socket.socket,
@@ -40,15 +41,15 @@ class Handle:
         definitions: Sequence[Definition],
     ) -> None:
         self.slot = slot
+        self.name = name
         self.child = child
         self.channel = Channel(ours)
         self._theirs = Channel(theirs)
         self.ledger = ledger
         self.inherited = inherited  #: names of __main__ that a fork gave it
         self.last_position: Position | None = None
-        self.recalled = 0  #: the chunk that was asked back at the last look
+        self.recalled: Position | None = None  #: behind which its chunk was asked back
         self.stopping = False
-        self.killed = False
         self._outbox: deque[list[Buffer]] = deque()
         self._functions: OrderedDict[int, None] = OrderedDict()
         self._versions = {each.name: each.version for each in definitions}
@@ -139,7 +140,7 @@ class Handle:
 
     def kill(self) -> None:
         """Kill the worker and its process group.  Waits, if need be, until it has been forked."""
-        self.stopping = self.killed = True
+        self.stopping = True
         try:
             self.child.wait_started()
         except OSError:  # it never was

@@ -68,9 +68,9 @@ class Lookout:
         begun = position.index + 1
         if begun >= running.count:
             return
-        if handle.recalled != running.seq:
-            handle.recalled = running.seq
-            handle.ledger.recall(running.seq)
+        if handle.recalled != position:
+            handle.recalled = position
+            handle.ledger.recall(position)
         else:
             self._accounts.shorten(running, begun)
 

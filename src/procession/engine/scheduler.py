@@ -85,6 +85,7 @@ class Scheduler:
         self._seqs = count(1)
         self._numbers = count(1)
         self._stuck = 0
+        self._counted = False
         self.saturated = False  #: no worker can take more, so there is no use in asking
 
     # Slots.
@@ -92,6 +93,7 @@ class Scheduler:
     def add_slot(self, quota: int | None) -> Slot:
         """Make a place for a worker that is being started."""
         slot = Slot(next(self._numbers), quota)
+        self._counted = quota is not None
         self.slots[slot.number] = slot
         self._idle.insert(0, slot)
         self.saturated = False
@@ -134,6 +136,16 @@ class Scheduler:
         Handing it out now would cost more than running it, and together with others it costs less.
         """
         return self._enough_awake() and self._pace(source).is_tiny(1)
+
+    def answer_is_near(self) -> bool:
+        """Whether a single tiny item is under way, and a core is free to wait for it awake."""
+        if len(self._busy) != 1 or self._queue or self._hot_limit < 2:
+            return False
+        (slot,) = self._busy
+        if len(slot.chunks) != 1 or slot.stuck:
+            return False
+        chunk = slot.chunks[0]
+        return self._pace(chunk.source).is_tiny(chunk.count)
 
     def _enough_awake(self) -> bool:
         """Whether as many workers make progress as there are cores."""
@@ -266,10 +278,6 @@ class Scheduler:
         self.slots.clear()
         self.saturated = False
 
-    def forget_function(self, function_id: int) -> None:
-        """Drop what was learned about a function."""
-        self._paces.pop(function_id, None)
-
     def _loosen(self, slot: Slot) -> None:
         self.saturated = False
         if slot.chunks:
@@ -293,6 +301,8 @@ class Scheduler:
             return pace.chunk_size(left, workers)
         # What is handed out as one is the caller's choice; what is tiny still travels together.
         unit = source.chunksize or 1
+        if self._counted:  # each one counts against its worker's quota
+            return min(left, unit)
         units = pace.bundle_size(-(-left // unit), unit, min(workers, self._hot_limit))
         return min(left, units * unit)
 

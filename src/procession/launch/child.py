@@ -122,6 +122,8 @@ class ServedChild(Child):
             record = os.read(self.sentinel, ENDING_SIZE)
         except BlockingIOError:
             return None
+        # The reaper writes and then closes; from the close on the sentinel stays readable.
+        wait_readable(self.sentinel, 1.0)
         return unpack_ending(record) if len(record) == ENDING_SIZE else LOST
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 EncodeItem = Callable[[Any, str], tuple[Any, tuple[Definition, ...]]]
 
+CALL = "call"  #: the name of an item that is a call's arguments
+
 _INT64 = 1 << 63
 _TEXT_LIMIT = 80
 
@@ -318,10 +320,21 @@ def encode_item(item: Any, name: str) -> tuple[bytes, tuple[Definition, ...]]:
     except BaseException as error:
         if not isinstance(error, Exception):
             _reraise_interrupt(error)
+        if name == CALL:
+            name, item = _guilty_half(*item)
         path, culprit = find_culprit(item, name, interner.encoder.dumps)
         reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
         raise NotPicklable(path, reason) from error
     return data, definitions_of(needs) if needs else ()
+
+
+def _guilty_half(args: Any, kwargs: Any) -> tuple[str, Any]:
+    """The positional or the keyword arguments of a call, whichever cannot be pickled."""
+    try:
+        interner.encoder.dumps(args)
+    except Exception:
+        return "args", args
+    return "kwargs", kwargs
 
 
 def definitions_of(needs: frozenset[str]) -> tuple[Definition, ...]:

@@ -29,7 +29,9 @@ LEAF = 3  #: generation of the leaf, odd while it changes
 MODE = 4  #: how the outcomes of this leaf are written
 STARTED = 5  #: CLOCK_MONOTONIC nanoseconds at which the chunk began
 TIMED = 6  #: whether the leaf has a column of seconds
-RECALLED = 7  #: the chunk whose rest the parent wants back; the one word that the parent writes
+# The two words that the parent writes.
+RECALLED = 7  #: the chunk whose rest the parent wants back
+RECALLED_FROM = 8  #: index in that chunk of the first item that must not be begun
 
 _HEAD = 4096
 #: Outcomes of one leaf.  The columns hold 8 bytes an outcome.
@@ -117,17 +119,26 @@ class Ledger:
             return None
         return Part(mode, False, timed, count, seq, first, float(started), body)
 
-    def recall(self, seq: int) -> None:
-        """Ask that nothing more of a chunk be begun.  By the parent.
+    def recall(self, position: Position) -> None:
+        """Ask that nothing of a chunk be begun behind the item at ``position``.  By the parent.
 
         The worker ends the chunk at the first flagged row that it comes to, and says where.  When it
-        has not moved by the next look, milliseconds later, the rows behind the running one are the
-        parent's at once: the worker noted its row before it read the flag of the next, so a row that
-        it had begun would long be visible.
+        is still at ``position`` at the next look, milliseconds later, what is behind is the parent's
+        at once: the worker notes an item before it reads the flag of the next, so an item that it
+        had begun would long be visible.  A leaf that is turned meanwhile gets its flags anew from
+        the two words (``renew_recall``); flags that come too late or too low only end a chunk early.
         """
-        self.words[RECALLED] = seq
         row = self.words[DONE]
+        self.words[RECALLED_FROM] = position.index + 1
+        self.words[RECALLED] = position.seq
         self.stops[row + 1 :] = b"\1" * (COLUMN_ROWS - row - 1)
+
+    def renew_recall(self) -> None:
+        """Raise the flags of a new leaf as far as its chunk is recalled.  By the worker."""
+        words = self.words
+        if words[RECALLED] == words[CHUNK]:
+            kept = min(COLUMN_ROWS, max(0, words[RECALLED_FROM] - words[FIRST]))
+            self.stops[:] = bytes(kept) + b"\1" * (COLUMN_ROWS - kept)
 
     def forget_recall(self) -> None:
         """Lower the flags, before another chunk.  By the worker.

@@ -135,6 +135,8 @@ class Runner:
         words[page.FIRST] += count
         words[page.DONE] = 0
         words[page.LEAF] += 1
+        if words[page.RECALLED]:
+            self._ledger.renew_recall()
         self._map.seek(page.DATA)
 
     def _post_alone(self, data: bytes, *, is_error: bool) -> None:
@@ -147,6 +149,8 @@ class Runner:
         words[page.LEAF] += 1
         words[page.FIRST] += 1
         words[page.LEAF] += 1
+        if words[page.RECALLED]:
+            self._ledger.renew_recall()
 
     def _send(self, mode: Mode, count: int, body: list[Any], *, final: bool) -> None:
         head = self._head
