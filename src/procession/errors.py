@@ -159,14 +159,12 @@ class TaskCancelled(ProcessionError, CancelledError):
     """The task was dropped before it had an outcome."""
 
 
-_TIMEOUTS: Any = (
-    (PoolTimeoutError, TimeoutError)
-    if FutureTimeoutError is TimeoutError  # from 3.11 on
-    else (PoolTimeoutError, FutureTimeoutError, TimeoutError)
-)
+_SEPARATE: Any = FutureTimeoutError
+# Up to 3.10 concurrent.futures has a class of its own; from 3.11 on it is the builtin one.
+_TimeoutBases: Any = (_SEPARATE,) if _SEPARATE is not TimeoutError else ()
 
 
-class WaitTimeout(ProcessionError, *_TIMEOUTS):
+class WaitTimeout(ProcessionError, PoolTimeoutError, *_TimeoutBases, TimeoutError):  # type: ignore[misc]
     """A result was not there within the time that the caller would wait; the task goes on."""
 
 

@@ -474,10 +474,14 @@ def _make_backend(
 ) -> Backend:
     """Make the backend of this name, if it can do what is asked.  On failure: ``ValueError``."""
     if name == "processes":
+        method = context.get_start_method()
+        if method == "forkserver":
+            from procession.launch.server import server
+
+            server.ensure()  # it boots while this process imports the engine
         from procession.backends.processes import Processes
         from procession.engine.crew import WorkerSettings
 
-        method = context.get_start_method()
         return Processes(workers, WorkerSettings(method, initializer, initargs, chunks))
     if name == "inline":
         from procession.backends.inline import Inline

@@ -16,7 +16,6 @@ from procession.engine.crew import WorkerSettings
 from procession.engine.driver import Driver
 from procession.engine.interning import Function, installed_modules, interner
 from procession.errors import TaskCancelled
-from procession.launch.server import server
 from procession.launch.start import preload
 from procession.mapping.sources import encode_item
 
@@ -42,9 +41,7 @@ class Processes:
         self._last: tuple[Any, Any] = (_NOTHING, None)  # the last function, if it cannot change
         self._inherited: Mapping[str, Any] = _EMPTY
         _living.add(self)
-        if self._served:
-            server.ensure()
-        elif settings.method == "fork":
+        if settings.method == "fork":
             # As with multiprocessing, a fork is of the moment at which the pool was made.
             self._driver.start_workers()
             self._inherited = self._driver.crew.inherited()

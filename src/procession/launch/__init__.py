@@ -1,7 +1,7 @@
-"""Starting child processes, and knowing how they end; one module a start method.
+"""Starting child processes, and knowing how they end.
 
-A layer between the engine (or ``Process``) and the wire.  ``start(request, fds, method)`` is all
-that the layers above use, and the ``Child`` that it returns.
+A layer between the engine (or ``Process``) and the wire.  ``start(request, fds)`` starts what a request
+describes, by its start method, and returns the ``Child``; ``start_forked`` forks this very process.
 """
 
 from __future__ import annotations

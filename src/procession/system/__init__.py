@@ -9,16 +9,14 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "linux":
-    from procession.system.linux import die_with, parent_death_fd, process_fd, usable_cores
+    from procession.system.linux import die_with, process_fd, usable_cores
 else:
-    from procession.system.posix import die_with, parent_death_fd, process_fd, usable_cores
-from procession.system.posix import anonymous_file, open_fds_limit, write_all
+    from procession.system.posix import die_with, process_fd, usable_cores
+from procession.system.posix import anonymous_file, write_all
 
 __all__ = [
     "anonymous_file",
     "die_with",
-    "open_fds_limit",
-    "parent_death_fd",
     "process_fd",
     "usable_cores",
     "write_all",

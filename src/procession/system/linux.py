@@ -44,11 +44,6 @@ def process_fd(pid: int) -> int | None:
         return None
 
 
-def parent_death_fd() -> int | None:
-    """A descriptor that is readable once the parent is gone, or None where there is none."""
-    return process_fd(os.getppid())
-
-
 def usable_cores() -> int:
     """The number of cores that this process may use: affinity and cgroup quota, at least 1."""
     cores = len(os.sched_getaffinity(0))

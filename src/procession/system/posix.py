@@ -6,10 +6,8 @@ Owns no state, except the watching thread that ``die_with`` starts in a child.
 from __future__ import annotations
 
 import os
-import resource
 import select
 import signal
-import tempfile
 import threading
 
 
@@ -22,6 +20,8 @@ def anonymous_file(name: str, size: int = 0) -> int:
     if memfd_create is not None:
         fd: int = memfd_create(name, os.MFD_CLOEXEC)
     else:
+        import tempfile
+
         fd, path = tempfile.mkstemp(prefix="procession-")
         os.unlink(path)
     if size:
@@ -36,11 +36,6 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-def open_fds_limit() -> int:
-    """The number of descriptors that this process may have open."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
 def usable_cores() -> int:
     """The number of cores of the machine: nothing finer is known here."""
     return os.cpu_count() or 1
@@ -48,11 +43,6 @@ def usable_cores() -> int:
 
 def process_fd(pid: int) -> int | None:
     """A descriptor that is readable once ``pid`` has ended, or None where there is none."""
-    return None
-
-
-def parent_death_fd() -> int | None:
-    """A descriptor that is readable once the parent is gone, or None where there is none."""
     return None
 
 

@@ -7,7 +7,6 @@ receiving side gets the user's own class back, with the remote traceback as its 
 from __future__ import annotations
 
 import pickle
-import traceback
 from typing import TYPE_CHECKING
 
 from procession.wire.serial import PROTOCOL, loads
@@ -51,6 +50,8 @@ def unpack_error(data: bytes | memoryview) -> BaseException:
 
 def format_error(error: BaseException) -> str:
     """The traceback as Python prints it."""
+    import traceback
+
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 

@@ -18,8 +18,7 @@ import threading
 import time
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from procession.wire.scope import Scope
 from procession.wire.serial import PROTOCOL, dumps_by_value, loads
@@ -37,8 +36,7 @@ _OWN = {"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__loader
 _EMPTY: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class Definition:
+class Definition(NamedTuple):
     """One version of one name of ``__main__``."""
 
     name: str
@@ -48,8 +46,7 @@ class Definition:
     uses: frozenset[str]  #: names that the code in it refers to
 
 
-@dataclass
-class _Entry:
+class _Entry(NamedTuple):
     value: Any
     definition: Definition
     cost: float
@@ -106,7 +103,7 @@ class Mirror:
         pickled, scope = _pickle(name, value)
         cost = time.perf_counter() - begin
         if entry is not None and entry.definition.pickled == pickled:
-            entry.value, entry.cost = value, cost
+            self._entries[name] = _Entry(value, entry.definition, cost)
             return entry.definition
         self._versions += 1
         definition = Definition(name, self._versions, pickled, frozenset(scope.needs), frozenset(scope.uses))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import traceback
 from typing import NoReturn
 
 from procession.system import die_with
@@ -43,6 +42,8 @@ def main(request: bytes, fds: list[int], lifeline: int | None) -> NoReturn:
             code = process.main(launch.body, report)
     except BaseException:
         sys.stderr.write(f"Process {os.getpid()}:\n")
+        import traceback
+
         traceback.print_exc()
     leave(code)
 

@@ -6,7 +6,6 @@ import atexit
 import os
 import sys
 import threading
-import traceback
 from typing import NoReturn
 
 
@@ -21,6 +20,8 @@ def leave(code: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException:
+        import traceback
+
         traceback.print_exc()
         code = code or 1
     finally:

@@ -11,15 +11,13 @@ import random
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from procession.system import process_fd
 from procession.wire.mainmodule import install_main
 
 
-@dataclass
-class Launch:
+class Launch(NamedTuple):
     """What a child must know about the process that asked for it."""
 
     role: str  #: "worker" or "process"
@@ -40,7 +38,7 @@ class Launch:
     body: bytes = b""  #: the role's own payload, pickled
 
 
-#: The start method of this child, which is the default for its own children; None in no child.
+#: The start method of this child, which is the default for its own children; None in the first process.
 start_method: str | None = None
 
 

@@ -8,7 +8,7 @@ Owns: the control channel, the pipe of every living child, and the lifeline (a p
 holds open, so that its end kills every child).  Its own end follows the parent's: the kernel kills it
 when the parent's lifeline closes, and the loop ends when the control channel does.
 
-Interruptible places: none but ``select``; SIGINT is ignored and SIGCHLD only wakes the loop.
+Interruptible places: none but ``poll``; SIGINT is ignored and SIGCHLD only wakes the loop.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from procession.system import die_with, write_all
 from procession.wire.channel import Channel
@@ -44,16 +43,15 @@ class _Forked(Exception):
         self.fds = fds
 
 
-@dataclass
-class State:
+class State(NamedTuple):
     """What a zygote is started with, and what it hands to itself when it executes itself anew."""
 
     control: int  #: the socket on which requests come
     parent_lifeline: int  #: the read end of a pipe that the parent holds open
     path: list[str]
     lifeline: tuple[int, int] | None = None  #: the pipe that the zygote holds open
-    children: dict[str, int] = field(default_factory=dict)  #: pid -> the pipe for its ending
-    banned: list[str] = field(default_factory=list)  #: modules that must not be preloaded
+    children: dict[str, int] = {}  # noqa: RUF012  #: pid -> the pipe for its ending
+    banned: list[str] = []  # noqa: RUF012  #: modules that must not be preloaded
 
     def fds(self) -> list[int]:
         """Every descriptor that belongs to the state."""
@@ -206,7 +204,7 @@ def command_line(state: State) -> list[str]:
         "from procession.worker.zygote import main; main(state)"
     )
     flags: list[str] = _args_from_interpreter_flags()
-    return [sys.executable, *flags, "-c", command, json.dumps(asdict(state))]
+    return [sys.executable, *flags, "-c", command, json.dumps(state._asdict())]
 
 
 def _has_threads_around_fork() -> bool:
