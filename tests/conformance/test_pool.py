@@ -403,3 +403,9 @@ def test_the_death_of_a_worker_costs_its_task_only(pool: Any, subject: Subject, 
     assert isinstance(caught.value, BrokenProcessPool)
     assert getattr(caught.value, "exitcode", None) == code
     assert [result.get(DEADLINE) for result in before + after] == 2 * [2 * n for n in range(20)]
+
+
+@pytest.mark.parametrize("kind", [int, float, str, bool])
+def test_a_long_map_keeps_every_item(pool: Any, kind: type) -> None:
+    """A map of more items than any buffer holds gives every value in its place, whatever its type."""
+    assert pool.map(kind, range(50_000)) == [kind(n) for n in range(50_000)]

@@ -217,7 +217,7 @@ ERRORS: dict[str, tuple[Any, type[BaseException]]] = {
 @faces
 @pytest.mark.parametrize("name", [name for name in ERRORS if name != "unpickles-fatally"])
 def test_whatever_is_raised_arrives(pool: Any, notes: Notes, name: str, face: Face) -> None:
-    """An error comes as its own class, or as a RemoteError that says what it was, with the worker's traceback behind it."""
+    """An error comes as its own class, or a RemoteError that says what it was, with its traceback."""
     made, expected = ERRORS[name]
     task = functools.partial(awkward.raise_for, notes, dict.fromkeys(BAD, made))
     for error in _check_neighbours(face.run(pool, task, range(COUNT)), notes):
@@ -249,7 +249,7 @@ def _raise_fatal() -> None:
     raise ValueError(RaisesWhenUnpickled(SystemExit, os.getpid()))
 
 
-# ------------------------------------------------------------------------------------------------ what is refused at once
+# --------------------------------------------------------------------------------------------- what is refused at once
 
 
 CALLS: dict[str, Callable[[Any, Any], object]] = {
@@ -320,12 +320,16 @@ def test_an_input_that_raises_midway_in_a_stream(pool: Any, chunksize: int, unor
     run = pool.imap_unordered if unordered else pool.imap
     found, stream = [], run(tasks.double, tasks.failing_input(10), chunksize)
     with pytest.raises(tasks.InputError):
-        while True:
-            found.append(next(stream))
+        _drain(stream, found)
     assert sorted(found) == [2 * n for n in range(10)]
     with pytest.raises(StopIteration):
         next(stream)
     _check_usable(pool)
+
+
+def _drain(stream: Any, found: list[int]) -> None:
+    for value in stream:
+        found.append(value)  # noqa: PERF402 - what came before the error must be kept
 
 
 @pytest.mark.parametrize("call", ["map", "map_async", "starmap"])
@@ -337,7 +341,7 @@ def test_an_input_that_raises_midway_in_a_map(pool: Any, call: str) -> None:
     _check_usable(pool)
 
 
-# ------------------------------------------------------------------------------- a function that the worker cannot import
+# --------------------------------------------------------------------------- a function that the worker cannot import
 
 FRAGILE = """
 import os, sys

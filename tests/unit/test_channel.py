@@ -97,16 +97,22 @@ def test_nothing_to_read_is_none(ends: tuple[Channel, Channel]) -> None:
     assert bytes(message.data) == b"now"
 
 
+def _sends(channel: Channel, data: bytes) -> bool:
+    try:
+        channel.send([data])
+    except BlockingIOError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("size", [1000, INLINE_LIMIT, 100_000])
 def test_a_full_socket_takes_nothing(ends: tuple[Channel, Channel], size: int) -> None:
     """A non-blocking send that finds no room raises BlockingIOError, and nothing of it arrives."""
     a, b = ends
     a.sock.setblocking(False)
     sent = 0
-    with pytest.raises(BlockingIOError):
-        for _ in range(100_000):
-            a.send([_pattern(size)])
-            sent += 1
+    while _sends(a, _pattern(size)):
+        sent += 1
     received = 0
     while (message := b.recv_nowait()) is not None:
         assert bytes(message.data) == _pattern(size)

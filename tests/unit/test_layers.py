@@ -1,4 +1,4 @@
-"""Imports run only downward, as DESIGN.md draws them; read from the statements, so that one inside a function counts too."""
+"""Imports run only downward, as DESIGN.md draws them; those inside of functions count too."""
 
 from __future__ import annotations
 

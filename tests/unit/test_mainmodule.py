@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import types
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -35,12 +34,12 @@ def unrelated():
 
 
 @pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+def main(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Put a program in the place of `__main__` and give its namespace."""
     module = types.ModuleType("__main__")
     exec(PROGRAM, module.__dict__)
     monkeypatch.setitem(sys.modules, "__main__", module)
-    yield module.__dict__
+    return module.__dict__
 
 
 def _names(definitions: tuple[Definition, ...]) -> set[str]:

@@ -163,11 +163,12 @@ class Runner:
         """Run items while their values are of the column's type; return how many were taken."""
         words, kind, done = self._words, _KINDS[mode], page.DONE
         column: Any = self._ledger.floats if mode is Mode.FLOATS else self._ledger.ints
-        rows = enumerate(zip(items, self._ledger.stops))  # noqa: B905
+        # The flags first: at the end of the leaf, no item must have been taken for nothing.
+        rows = enumerate(zip(self._ledger.stops, items))  # noqa: B905
         row, value = -1, None
         try:
             if mode is Mode.NONES:
-                for row, (item, stop) in rows:
+                for row, (stop, item) in rows:
                     words[done] = row
                     if stop:
                         return self._stop_at(row)
@@ -175,7 +176,7 @@ class Runner:
                     if value is not None:
                         return row + 1, _Outcome(value)
             else:
-                for row, (item, stop) in rows:
+                for row, (stop, item) in rows:
                     words[done] = row
                     if stop:
                         return self._stop_at(row)
@@ -199,8 +200,10 @@ class Runner:
         """Run items until the leaf is full, pickling each value; return how many were taken."""
         words, table, timed = self._words, self._ledger.table, self._head.timed
         dump, clear, tell = self._pickler.dump, self._pickler.clear_memo, self._map.tell
+        stops = self._ledger.stops[words[page.DONE] : page.ROWS]
         taken = 0
-        for item, stop in zip(items, self._ledger.stops[words[page.DONE] : page.ROWS]):  # noqa: B905
+        # The flags first: at the end of the leaf, no item must have been taken for nothing.
+        for stop, item in zip(stops, items):  # noqa: B905
             if stop:
                 self._stopped = True
                 break
