@@ -52,6 +52,10 @@ class WorkerDied(ProcessionError, BrokenProcessPool):
         self.item = item
         self.function = function
 
+    def copy(self) -> WorkerDied:
+        """The same death, for another item that was lost with it."""
+        return WorkerDied(self.pid, self.exitcode)
+
     @property
     def signal(self) -> str | None:
         """The name of the signal that ended the worker, or None."""

@@ -14,10 +14,11 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from procession.backends.base import Backend, Capability
+from procession.engine.items import CALL
 from procession.errors import TaskCancelled, UnsupportedOption, WaitTimeout
 from procession.mapping.collectors import ListCollector
 from procession.mapping.maps import finish, run_map, start_map
-from procession.mapping.sources import CALL, Calls
+from procession.mapping.sources import Calls
 from procession.mapping.stream import Stream
 from procession.options import (
     OnError,

@@ -11,7 +11,12 @@ import os
 import pickle
 import signal
 from multiprocessing import util
-from multiprocessing.process import BaseProcess
+from multiprocessing.process import (  # noqa: F401
+    BaseProcess,
+    active_children,
+    current_process,
+    parent_process,
+)
 from typing import Any
 
 from procession.launch import Child, Request, start

@@ -15,9 +15,9 @@ from procession.backends.base import Capability
 from procession.engine.crew import WorkerSettings
 from procession.engine.driver import Driver
 from procession.engine.interning import Function, installed_modules, interner
+from procession.engine.items import encode_item
 from procession.errors import TaskCancelled
 from procession.launch.start import preload
-from procession.mapping.sources import encode_item
 
 if TYPE_CHECKING:
     from procession.engine.handle import Handle

@@ -88,16 +88,38 @@ class Accounts:
         chunks = self._scheduler.remove_slot(slot)
         if chunk is not None and position is not None:
             chunks.remove(chunk)
-            part = handle.ledger.peek()
-            if part is not None:
-                self.take(chunk, part)
-            at = chunk.received if part is None else max(chunk.received, position.index)
-            if at < chunk.count:
-                self.shorten(chunk, at + 1)
-                self.add_errand(self._deliver_death, chunk, at, WorkerDied(handle.child.pid, exitcode))
+            error = WorkerDied(handle.child.pid, exitcode)
+            begun = self._settle_reading if position.reading else self._settle_running
+            if begun(handle, chunk, position.index, error):
                 end = End.WITH_ITEM
         self.give_back(chunks)
         return End.PLANNED if handle.stopping else end
+
+    def _settle_reading(self, handle: Handle, chunk: Chunk, at: int, error: WorkerDied) -> bool:
+        """It died while it unpickled the chunk: items that were read together go apart.
+
+        An item alone has died of itself, and so have all when it was the function; nothing has run.
+        """
+        if chunk.count > 1 and chunk.frames is None and not chunk.apart:
+            chunk.apart = True
+            self.give_back([chunk])
+        else:
+            for index in range(chunk.count - 1):
+                self.add_errand(self._deliver_death, chunk, index, error.copy(), False)
+            self.add_errand(self._deliver_death, chunk, chunk.count - 1, error)
+        return True
+
+    def _settle_running(self, handle: Handle, chunk: Chunk, at: int, error: WorkerDied) -> bool:
+        """It died while it ran the chunk; return whether an item was to blame."""
+        part = handle.ledger.peek()
+        if part is not None:
+            self.take(chunk, part)
+        at = chunk.received if part is None else max(chunk.received, at)
+        if at >= chunk.count:
+            return False
+        self.shorten(chunk, at + 1)
+        self.add_errand(self._deliver_death, chunk, at, error)
+        return True
 
     def fail_all(self, error: BaseException) -> None:
         """Note ``error`` for everything that is queued or handed out."""
@@ -120,7 +142,9 @@ class Accounts:
         chunk.source.deliver_error(chunk, first, count, error)
         self.close(chunk)
 
-    def _deliver_death(self, chunk: Chunk, at: int, error: WorkerDied) -> None:
+    def _deliver_death(self, chunk: Chunk, at: int, error: WorkerDied, last: bool = True) -> None:
         error.index, error.item = chunk.source.describe(chunk, at)
         error.function = chunk.source.function.name
-        self.deliver_error(chunk, at, 1, error)
+        chunk.source.deliver_error(chunk, at, 1, error)
+        if last:
+            self.close(chunk)

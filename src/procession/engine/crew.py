@@ -19,6 +19,7 @@ from procession.errors import NotPicklable
 from procession.launch import Child, Request, start
 from procession.launch.start import start_forked
 from procession.wire.channel import Channel, socket_pair
+from procession.wire.faults import reraise_interrupt
 from procession.wire.ledger import Ledger
 from procession.wire.mainmodule import Mirror, pack_names
 
@@ -63,7 +64,8 @@ class Crew:
                     self._pickled, needs = interner.encoder.dumps_with_needs(pair)
                     # What is pickled for a starting child, queues and locks too, is for that only.
                     self._first = pack_names(Mirror().closure(needs, thorough=True))
-            except Exception as error:
+            except BaseException as error:
+                reraise_interrupt(error)
                 name = f"the initializer {function_name(initializer)} with its initargs"
                 raise NotPicklable(name, f"{type(error).__name__}: {error}") from error
             template.inherited = [os.dup(fd) for fd in template.inherited]

@@ -334,6 +334,8 @@ class Driver:
             self._accounts.add_errand(self._encode_and_send, slot, chunk)
 
     def _encode_and_send(self, slot: Slot, chunk: Chunk) -> None:
+        if chunk not in slot.chunks:  # withdrawn since; its errors are on their way
+            return
         try:
             encoded = chunk.source.encode(chunk)
         except Unencodable as failure:

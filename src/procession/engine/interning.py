@@ -19,6 +19,7 @@ from typing import Any
 
 from procession.errors import NotPicklable
 from procession.wire.diagnose import find_culprit
+from procession.wire.faults import reraise_interrupt
 from procession.wire.mainmodule import Definition, Mirror
 from procession.wire.serial import Encoder
 
@@ -65,7 +66,8 @@ class Interner:
         name = function_name(function)
         try:
             pickled, needs = self.encoder.dumps_with_needs(function)
-        except Exception as error:
+        except BaseException as error:
+            reraise_interrupt(error)
             path, culprit = find_culprit(function, name, self.encoder.dumps)
             reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
             raise NotPicklable(path, reason) from error

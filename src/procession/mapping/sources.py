@@ -13,20 +13,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from procession.engine.interning import Function, interner
+from procession.engine.items import definitions_of, encode_item
 from procession.engine.work import Chunk, Encoded, Unencodable
 from procession.errors import NotPicklable
-from procession.wire.diagnose import find_culprit
+from procession.wire.faults import reraise_interrupt
 from procession.wire.mainmodule import Definition
 from procession.wire.messages import Encoding, Part, Style, pack_frames, pack_range
 from procession.wire.outcomes import Outcomes, read_outcomes
+from procession.wire.serial import loads
 
 if TYPE_CHECKING:
     from procession.mapping.collectors import Collector
     from procession.task import Task
 
 EncodeItem = Callable[[Any, str], tuple[Any, tuple[Definition, ...]]]
-
-CALL = "call"  #: the name of an item that is a call's arguments
 
 _INT64 = 1 << 63
 _TEXT_LIMIT = 80
@@ -138,8 +138,7 @@ class Sequence(_Collecting):
         try:
             data, needs = interner.encoder.dumps_with_needs(items)
         except BaseException as error:
-            if not isinstance(error, Exception):
-                _reraise_interrupt(error)
+            reraise_interrupt(error)
             return self._encode_apart(chunk, items)
         return Encoded(Encoding.BATCH, [data], definitions_of(needs))
 
@@ -313,41 +312,6 @@ class Calls(_Delivering):
         return None, describe_frame((chunk.frames or [])[index], Style.CALL)
 
 
-def encode_item(item: Any, name: str) -> tuple[bytes, tuple[Definition, ...]]:
-    """Pickle one item.  On failure: ``NotPicklable``, which names the part at fault."""
-    try:
-        data, needs = interner.encoder.dumps_with_needs(item)
-    except BaseException as error:
-        if not isinstance(error, Exception):
-            _reraise_interrupt(error)
-        if name == CALL:
-            name, item = _guilty_half(*item)
-        path, culprit = find_culprit(item, name, interner.encoder.dumps)
-        reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
-        raise NotPicklable(path, reason) from error
-    return data, definitions_of(needs) if needs else ()
-
-
-def _guilty_half(args: Any, kwargs: Any) -> tuple[str, Any]:
-    """The positional or the keyword arguments of a call, whichever cannot be pickled."""
-    try:
-        interner.encoder.dumps(args)
-    except Exception:
-        return "args", args
-    return "kwargs", kwargs
-
-
-def definitions_of(needs: frozenset[str]) -> tuple[Definition, ...]:
-    """The definitions of what pickled arguments refer to in ``__main__``."""
-    return interner.mirror.closure(needs, thorough=False) if needs else ()
-
-
-def _reraise_interrupt(error: BaseException) -> None:
-    """A Ctrl-C while pickling is the user's; a ``SystemExit`` is a foreign __reduce__'s error."""
-    if isinstance(error, KeyboardInterrupt):
-        raise error
-
-
 def shorten(value: Any) -> str:
     """A short text of an item, whatever its ``__repr__`` does."""
     try:
@@ -358,17 +322,31 @@ def shorten(value: Any) -> str:
 
 
 def describe_frame(frame: bytes, style: Style) -> str:
-    """A short text of a pickled item."""
-    from procession.wire.serial import loads
+    """A short text of a pickled item, unless reading it would run code.
 
-    try:
-        item = loads(frame)
-    except Exception:
-        return "(an item that cannot be unpickled)"
-    if style is Style.CALL:
-        args, kwargs = item
-        words = [shorten(arg) for arg in args]
-        words += [f"{key}={shorten(value)}" for key, value in kwargs.items()]
-        text = ", ".join(words)
-        return text if len(text) <= 2 * _TEXT_LIMIT else text[: 2 * _TEXT_LIMIT] + "..."
-    return shorten(item)
+    It may be what has just killed a worker, so only plain data is read here.
+    """
+    if not is_plain(frame):
+        return f"an item of {len(frame)} pickled bytes"
+    item = loads(frame)
+    if style is not Style.CALL:
+        return shorten(item)
+    args, kwargs = item
+    words = [shorten(arg) for arg in args]
+    words += [f"{key}={shorten(value)}" for key, value in kwargs.items()]
+    text = ", ".join(words)
+    return text if len(text) <= 2 * _TEXT_LIMIT else text[: 2 * _TEXT_LIMIT] + "..."
+
+
+def is_plain(pickled: bytes) -> bool:
+    """Whether a pickle is of numbers, texts and containers alone: it names nothing to be called."""
+    import pickletools
+
+    names = {code.name for code, _argument, _position in pickletools.genops(pickled)}
+    return not names & _CALLING
+
+
+_CALLING = {
+    "GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD",
+    "EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID",
+}  # fmt: skip

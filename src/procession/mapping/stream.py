@@ -17,7 +17,7 @@ from procession.engine.interning import Function
 from procession.errors import TaskCancelled, WaitTimeout
 from procession.mapping.collectors import StreamCollector
 from procession.mapping.sources import Frames
-from procession.outcome import Outcome
+from procession.outcome import Outcome, OutcomeKind
 from procession.wire.messages import Style
 from procession.wire.outcomes import Outcomes
 
@@ -59,6 +59,7 @@ class Stream:
         self._exhausted = False
         self._closed = False
         self._input_error: BaseException | None = None
+        self._error_given = False
         per_worker = _WINDOW_PER_WORKER * backend.workers
         self._window = (_WINDOW_BASE + per_worker) * (chunksize or 1)
         self._parallel = Capability.PARALLEL in backend.capabilities
@@ -71,12 +72,21 @@ class Stream:
 
     @property
     def ready(self) -> bool:
-        """Whether ``take`` would not block."""
-        return self._collector.has_next or self._ended
+        """Whether ``next`` would not block."""
+        return self._collector.has_next or self._ended or self._owes_input_error
+
+    @property
+    def _owes_input_error(self) -> bool:
+        """Whether all that was pulled has been taken, and the input's own error is next."""
+        return self._drained and self._input_error is not None and not self._error_given
+
+    @property
+    def _drained(self) -> bool:
+        return self._exhausted and self._taken >= self._source.added
 
     @property
     def _ended(self) -> bool:
-        return self._closed or (self._exhausted and self._taken >= self._source.added)
+        return self._closed or (self._drained and not self._owes_input_error)
 
     def next(self, timeout: float | None = None) -> Outcome | None:
         """The next outcome, or None at the end.
@@ -88,6 +98,9 @@ class Stream:
         if not self._backend.wait(lambda: self.ready, timeout) and not self.ready:
             raise WaitTimeout(f"no result after {timeout:g} seconds; the tasks go on")
         with self._lock:
+            if self._owes_input_error:
+                self._error_given = True
+                return Outcome(self._taken, OutcomeKind.ERROR, error=self._input_error)
             if not self._collector.has_next:
                 return None
             outcome = self._collector.pop()
@@ -146,9 +159,9 @@ class Stream:
                 self._exhausted = True
                 break
             except BaseException as error:  # the input's own error, in its place
-                self._exhausted = True
                 self._input_error = error
-                self._fail(error)
+                self._exhausted = True
+                self._backend.wake()
                 if not isinstance(error, Exception):
                     raise
                 break

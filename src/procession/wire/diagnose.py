@@ -30,7 +30,7 @@ def find_culprit(obj: object, name: str, dumps: Callable[[Any], object]) -> tupl
 def _works(dumps: Callable[[Any], object], obj: object) -> bool:
     try:
         dumps(obj)
-    except Exception:
+    except BaseException:  # a foreign __reduce__ may raise SystemExit as well
         return False
     return True
 

@@ -7,6 +7,7 @@ receiving side gets the user's own class back, with the remote traceback as its 
 from __future__ import annotations
 
 import pickle
+import threading
 from typing import TYPE_CHECKING
 
 from procession.wire.serial import PROTOCOL, loads
@@ -39,6 +40,7 @@ def unpack_error(data: bytes | memoryview) -> BaseException:
         try:
             error = loads(pickled)
         except BaseException as caught:  # a constructor that wants other arguments, and worse
+            reraise_interrupt(caught)
             failure = _summary(caught)
     if not isinstance(error, BaseException):
         from procession.errors import RemoteError
@@ -53,6 +55,13 @@ def format_error(error: BaseException) -> str:
     import traceback
 
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def reraise_interrupt(error: BaseException) -> None:
+    """Raise a Ctrl-C again, which is nobody's error.  It only ever comes to the main thread."""
+    main = threading.current_thread() is threading.main_thread()
+    if isinstance(error, KeyboardInterrupt) and main:
+        raise error
 
 
 def _summary(error: BaseException) -> str:

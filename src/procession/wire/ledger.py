@@ -29,6 +29,7 @@ LEAF = 3  #: generation of the leaf, odd while it changes
 MODE = 4  #: how the outcomes of this leaf are written
 STARTED = 5  #: CLOCK_MONOTONIC nanoseconds at which the chunk began
 TIMED = 6  #: whether the leaf has a column of seconds
+READING = 9  #: whether the chunk's function and items are still being unpickled
 # The two words that the parent writes.
 RECALLED = 7  #: the chunk whose rest the parent wants back
 RECALLED_FROM = 8  #: index in that chunk of the first item that must not be begun
@@ -52,6 +53,7 @@ class Position(NamedTuple):
     seq: int
     index: int  # type: ignore[assignment]  # hides tuple.index
     started_ns: int
+    reading: bool  #: nothing of it has begun: it is being unpickled
 
 
 class Ledger:
@@ -99,7 +101,10 @@ class Ledger:
         """What the worker is doing, or None when it is idle."""
         words = self.words
         seq = words[CHUNK]
-        return Position(seq, words[FIRST] + words[DONE], words[STARTED]) if seq else None
+        if not seq:
+            return None
+        index = words[FIRST] + words[DONE]
+        return Position(seq, index, words[STARTED], bool(words[READING]))
 
     def peek(self) -> Part | None:
         """Copy the committed outcomes of the open leaf, or None when there are none to be had now.

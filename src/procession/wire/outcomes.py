@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
-from procession.wire.faults import unpack_error
+from procession.wire.faults import reraise_interrupt, unpack_error
 from procession.wire.messages import Mode, Part
 from procession.wire.serial import loads
 
@@ -53,6 +53,7 @@ def _read_frames(body: memoryview, count: int, seconds: list[float] | None) -> O
         try:
             values.append(loads(frame))
         except BaseException as error:  # whatever the value's own __setstate__ raises
+            reraise_interrupt(error)
             errors[len(values)] = _unreadable(error)
             values.append(None)
     return Outcomes(values, errors, seconds)

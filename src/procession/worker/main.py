@@ -36,7 +36,7 @@ class Worker:
         self._runner = Runner(channel, ledger, self._encoder)
         self._streams = Streams(channel)
         self._functions: dict[int, Callable[..., Any]] = {}
-        self._broken: dict[int, BaseException] = {}
+        self._pickled: dict[int, memoryview] = {}  # functions that have not been needed yet
         self._handlers: dict[int, Callable[[Message], None]] = {
             messages.RUN: self._on_run,
             messages.DEFINE: self._on_define,
@@ -85,16 +85,27 @@ class Worker:
 
     def _on_run(self, message: Message) -> None:
         head, body = messages.unpack_run(message.data)
+        self._runner.begin(head)
         try:
             function = self._functions.get(head.function_id)
             if function is None:
-                raise self._broken[head.function_id]
+                function = self._load(head.function_id)
             items = read_items(head, body)
         except BaseException as error:  # unpickling runs the user's code
             self._refuse(head.seq, error)
+            self._runner.abandon()
             return
         self._runner.run(head, function, items)
         self._streams.flush()
+
+    def _load(self, function_id: int) -> Callable[..., Any]:
+        """Unpickle a function when it is first needed: what dies of it is that chunk's."""
+        path, pickled = loads(self._pickled[function_id])
+        sys.path[:] = path
+        function: Callable[..., Any] = loads(pickled)
+        self._functions[function_id] = function
+        del self._pickled[function_id]
+        return function
 
     def _refuse(self, seq: int, error: BaseException) -> None:
         head = bytes((messages.REFUSED,)) + seq.to_bytes(8, "little")
@@ -102,13 +113,7 @@ class Worker:
 
     def _on_define(self, message: Message) -> None:
         function_id, pickled = messages.unpack_define(message.data)
-        try:
-            path, function = loads(pickled)
-            if path is not None:
-                sys.path[:] = path
-            self._functions[function_id] = loads(function)
-        except BaseException as error:  # an import that fails, or exits
-            self._broken[function_id] = error
+        self._pickled[function_id] = pickled
 
     def _on_main(self, message: Message) -> None:
         self._mirrored.receive(loads(message.data[1:]))
@@ -116,7 +121,7 @@ class Worker:
     def _on_forget(self, message: Message) -> None:
         for function_id in memoryview(bytes(message.data[1:])).cast("Q"):
             self._functions.pop(function_id, None)
-            self._broken.pop(function_id, None)
+            self._pickled.pop(function_id, None)
             self._runner.forget(function_id)
 
     def _on_streams(self, message: Message) -> None:

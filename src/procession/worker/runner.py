@@ -62,24 +62,33 @@ class Runner:
         self._begin = self._item_begin = 0
         self._stopped = False  # the parent has asked for the rest of the chunk
 
-    def run(self, head: Run, function: Callable[..., Any], items: Iterable[Any]) -> None:
-        """Run ``function`` on the items and post an outcome for each, in order."""
+    def begin(self, head: Run) -> None:
+        """Note that a chunk is being read: what dies of that must be known, too."""
         self._head = head
         words = self._words
         if words[page.RECALLED]:
             self._ledger.forget_recall()
         self._stopped = False
         words[page.LEAF] += 1
+        words[page.READING] = 1
         words[page.CHUNK] = head.seq
         words[page.FIRST] = words[page.DONE] = 0
         words[page.TIMED] = head.timed
         words[page.STARTED] = self._begin = time.monotonic_ns()
         words[page.LEAF] += 1
+
+    def abandon(self) -> None:
+        """The chunk could not be read."""
+        self._words[page.CHUNK] = 0
+
+    def run(self, head: Run, function: Callable[..., Any], items: Iterable[Any]) -> None:
+        """Run ``function`` on the items of the chunk begun, and post an outcome for each, in order."""
+        self._words[page.READING] = 0
         call = _caller(function, head.style, head.encoding)
         plain = head.timed or head.count == 1
         mode = Mode.FRAMES if plain else self._modes.get(head.function_id, Mode.INTS)
         self._run_all(call, iter(items), head.count, mode)
-        words[page.CHUNK] = 0  # after the final part is sent, so that a death between loses nothing
+        self._words[page.CHUNK] = 0  # after the final part is sent, so that a death between loses nothing
 
     def forget(self, function_id: int) -> None:
         """Drop what was learned about a function."""
