@@ -58,9 +58,13 @@ def format_error(error: BaseException) -> str:
 
 
 def reraise_interrupt(error: BaseException) -> None:
-    """Raise a Ctrl-C again, which is nobody's error.  It only ever comes to the main thread."""
+    """Raise a Ctrl-C again, which is nobody's error.
+
+    It only ever comes to the main thread, and without arguments; what a foreign method raises by the
+    same name mostly has some, and is that object's error.
+    """
     main = threading.current_thread() is threading.main_thread()
-    if isinstance(error, KeyboardInterrupt) and main:
+    if main and isinstance(error, KeyboardInterrupt) and not error.args:
         raise error
 
 
