@@ -34,6 +34,13 @@ class RaisesWhenPickled:
         return RaisesWhenPickled, (self.kind, self.spare)
 
 
+class InterruptedWhenPickled:
+    """Its pickling meets a Ctrl-C, which comes without arguments."""
+
+    def __reduce__(self) -> Any:
+        raise KeyboardInterrupt
+
+
 class RaisesWhenUnpickled:
     """Cannot be unpickled, except in the process `spare`."""
 

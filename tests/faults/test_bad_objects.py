@@ -72,9 +72,9 @@ def test_an_item_that_cannot_be_pickled(
 # In a script: an interrupt that comes out at the wrong place would end the whole test run.
 INTERRUPTED = """
 import procession, sys
-from tests.faults.awkward import RaisesWhenPickled
+from tests.faults.awkward import InterruptedWhenPickled
 
-bad = RaisesWhenPickled(KeyboardInterrupt)
+bad = InterruptedWhenPickled()
 items = [bad if n in (3, 4, 9) else n for n in range(11)]
 chunksize = eval(sys.argv[1])
 with procession.Pool(2) as pool:

@@ -41,7 +41,7 @@ def test_the_position_is_the_item_that_runs(pair: tuple[Ledger, Ledger]) -> None
     _open_leaf(worker, Mode.INTS, seq=42, first=1000)
     worker.words[page.DONE] = 17
     worker.words[page.STARTED] = 123
-    assert parent.position() == Position(42, 1017, 123)
+    assert parent.position() == Position(42, 1017, 123, reading=False)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ class Bench:
         parts: list[Part] = []
         reader = threading.Thread(target=self._read, args=(parts,))
         reader.start()
+        self.runner.begin(head)
         self.runner.run(head, function, items)
         reader.join(20)
         assert not reader.is_alive()

@@ -250,6 +250,10 @@ class Driver:
         errands = self._errands
         if not errands:
             return False
+        if not self._clean:  # or another thread is in a transition: the lock tells
+            with self._lock:
+                self._begin()
+                self._clean = True
         try:
             while errands:
                 run, args = errands.popleft()
@@ -507,6 +511,7 @@ class Driver:
         self._scheduler.clear()
         for handle in self.crew.handles():
             handle.slot.state = SlotState.GONE
+            handle.slot.chunks.clear()
             handle.kill()
 
     def _look(self) -> None:

@@ -39,12 +39,13 @@ _HEAD = 4096
 ROWS = 1024
 _TABLE = _HEAD
 _TIMES = _TABLE + 8 * ROWS
-DATA = _TIMES + 8 * ROWS
+_STOPS = _TIMES + 8 * ROWS
+COLUMN_ROWS = 7 * 1024
+#: Last in the page: a pickle that is too long for the leaf runs into the end of the mapping, and fails.
+DATA = _STOPS + COLUMN_ROWS
 #: Bytes of pickled outcomes of one leaf.  With the table it stays within one datagram.
 DATA_SIZE = 44 * 1024
-COLUMN_ROWS = 7 * 1024
-_STOPS = DATA + max(DATA_SIZE, 8 * COLUMN_ROWS)
-SIZE = _STOPS + COLUMN_ROWS
+SIZE = DATA + max(DATA_SIZE, 8 * COLUMN_ROWS)
 
 
 class Position(NamedTuple):
@@ -64,12 +65,12 @@ class Ledger:
         self._view = memoryview(self.map)
         self.words = self._view[:_HEAD].cast("q")
         self.table = self._view[_TABLE:_TIMES].cast("q")
-        self.times = self._view[_TIMES:DATA].cast("d")
+        self.times = self._view[_TIMES:_STOPS].cast("d")
         self.ints = self._view[DATA : DATA + 8 * COLUMN_ROWS].cast("q")
         self.floats = self._view[DATA : DATA + 8 * COLUMN_ROWS].cast("d")
-        self.data = self._view[DATA:_STOPS]
+        self.data = self._view[DATA:]
         #: A flag for every row: whether the item must not be begun.  Written by the parent.
-        self.stops = self._view[_STOPS:]
+        self.stops = self._view[_STOPS:DATA]
 
     @staticmethod
     def create() -> int:
