@@ -122,6 +122,7 @@ MIXES: dict[str, list[Any]] = {
 }
 
 
+@pytest.mark.leaves_things("the errors among the items live on, and the frames that they came through")
 @pytest.mark.parametrize("timed", [False, True])
 @pytest.mark.parametrize("name", MIXES)
 def test_every_mix_of_values(bench: Bench, name: str, timed: bool) -> None:

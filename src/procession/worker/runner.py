@@ -158,6 +158,7 @@ class Runner:
         words[page.LEAF] += 1
         words[page.FIRST] += 1
         words[page.LEAF] += 1
+        self._map.seek(page.DATA)  # the fast pickler may have left the beginning of it there
         if words[page.RECALLED]:
             self._ledger.renew_recall()
 
