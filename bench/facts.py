@@ -54,7 +54,7 @@ def _git(*arguments: str) -> str:
 
 
 def _distributions() -> list[str]:
-    return sorted({peer.distribution for peer in POOLS.values() if peer.distribution} | {"numpy"})
+    return sorted({peer.distribution for peer in POOLS.values() if peer.distribution} | {"numpy", "pandas"})
 
 
 def _version(distribution: str) -> str:

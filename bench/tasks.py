@@ -11,6 +11,10 @@ def increment(x: int) -> int:
     return x + 1
 
 
+def nothing(x: int) -> None:
+    """The empty task, to be subtracted from one that does something."""
+
+
 def wait(seconds: float) -> float:
     """A task that takes `seconds` and no processor, so that it takes as long on a busy machine as on an idle one."""
     time.sleep(seconds)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bench import tasks
+from bench.peers import POOLS
 from bench.peers.base import Session
 
 PAUSE = 0.02
@@ -29,3 +32,13 @@ def wait_warm(session: Session, workers: int, seconds: float = 60.0) -> int:
 def note_of_warming(started: int, workers: int) -> str:
     """Empty when all were started, else how many were."""
     return "" if started >= workers else f"only {started} of {workers} workers took an item while warming"
+
+
+@contextmanager
+def warm_session(subject: str, workers: int) -> Iterator[tuple[Session, str]]:
+    """An open pool of the subject whose workers have started, and a note if not all have; it is closed in the end."""
+    session = POOLS[subject].open(workers)
+    try:
+        yield session, note_of_warming(wait_warm(session, workers), workers)
+    finally:
+        session.close()

@@ -23,3 +23,9 @@ POOLS: dict[str, Peer] = {peer.name: peer for peer in _ALL}
 
 PEERS: tuple[str, ...] = tuple(peer.name for peer in _ALL[1:])
 """The names of the peers, Procession not among them."""
+
+PICKLING: tuple[str, ...] = ("pool-fork", "pool-forkserver", "futures-fork", "loky")
+"""The peers of the scenarios of big data that send all of it through a pipe (futures-forkserver is as futures-fork)."""
+
+DATA_PEERS: tuple[str, ...] = (*PICKLING, "joblib")
+"""All peers of the scenarios of big data: joblib maps a file into its workers for an array argument above 1 MB."""

@@ -6,7 +6,7 @@ An adapter says what its library would have its users write, not the fastest tri
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 Function = Callable[[Any], object]
@@ -23,6 +23,9 @@ class Session(Protocol):
 
     def map(self, function: Function, items: Sequence[object], chunksize: int | None = None) -> list[object]:
         """The results in order; without a chunksize, whatever the library does by default."""
+
+    def imap(self, function: Function, items: Iterable[object]) -> Iterator[object]:
+        """The results in order, one at a time as they come; each item is a message of its own."""
 
     def close(self) -> None:
         """End the workers, and wait for that."""

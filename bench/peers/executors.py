@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -31,6 +31,10 @@ class ExecutorSession:
         if chunksize is None:
             return list(self.executor.map(function, items))
         return list(self.executor.map(function, items, chunksize=chunksize))
+
+    def imap(self, function: Function, items: Iterable[object]) -> Iterator[object]:
+        """`map`, which takes all items at once, and whose results are taken one at a time."""
+        return self.executor.map(function, items, chunksize=1)
 
     def close(self) -> None:
         """`shutdown`, waiting."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,17 +34,28 @@ class ParallelSession:
         """A `Parallel` call; by default the batches grow with the measured time per item."""
         return self._run(function, items, batch_size="auto" if chunksize is None else chunksize)
 
+    def imap(self, function: Function, items: Iterable[object]) -> Iterator[object]:
+        """A `Parallel` call that returns a generator, which takes a few items ahead."""
+        return iter(self._parallel(batch_size=1, return_as="generator")(self._delayed(function, items)))
+
     def close(self) -> None:
         """Leave the context; joblib itself keeps the workers for the next call."""
         self.stack.close()
 
     def _run(self, function: Function, items: Iterable[object], batch_size: int | str) -> list[object]:
-        joblib = importlib.import_module("joblib")
-        if batch_size not in self.opened:
-            parallel = joblib.Parallel(n_jobs=self.workers, batch_size=batch_size)
-            self.opened[batch_size] = self.stack.enter_context(parallel)
-        delayed = joblib.delayed(function)
-        return list(self.opened[batch_size](delayed(item) for item in items))
+        return list(self._parallel(batch_size, return_as="list")(self._delayed(function, items)))
+
+    def _delayed(self, function: Function, items: Iterable[object]) -> Iterator[Any]:
+        delayed = importlib.import_module("joblib").delayed(function)
+        return (delayed(item) for item in items)
+
+    def _parallel(self, batch_size: int | str, return_as: str) -> Any:
+        key = batch_size, return_as
+        if key not in self.opened:
+            joblib = importlib.import_module("joblib")
+            parallel = joblib.Parallel(n_jobs=self.workers, batch_size=batch_size, return_as=return_as)
+            self.opened[key] = self.stack.enter_context(parallel)
+        return self.opened[key]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,11 @@ class ProcessionSession:
     def map(self, function: Function, items: Sequence[object], chunksize: int | None = None) -> list[object]:
         """`map`; by default the chunks follow the clock."""
         return list(self.pool.map(function, items, chunksize=chunksize))
+
+    def imap(self, function: Function, items: Iterable[object]) -> Iterator[object]:
+        """`imap`, which takes items as slots free up."""
+        results: Iterator[object] = self.pool.imap(function, items)
+        return results
 
     def close(self) -> None:
         """`close` and `join`."""

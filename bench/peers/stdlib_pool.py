@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import Pool
 
@@ -28,6 +28,10 @@ class PoolSession:
     def map(self, function: Function, items: Sequence[object], chunksize: int | None = None) -> list[object]:
         """`map`; by default a quarter of each worker's share makes a chunk."""
         return self.pool.map(function, items, chunksize)
+
+    def imap(self, function: Function, items: Iterable[object]) -> Iterator[object]:
+        """`imap`, which takes items as fast as its pipe does, and keeps results that nobody has taken yet."""
+        return self.pool.imap(function, items)
 
     def close(self) -> None:
         """`close` and `join`."""

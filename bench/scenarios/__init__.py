@@ -3,9 +3,41 @@
 from __future__ import annotations
 
 from bench.model import Scenario
-from bench.scenarios import call, import_time, map_chunk1, map_tiny, skewed, start, submit, workers
+from bench.scenarios import (
+    array_arg,
+    array_result,
+    array_roundtrip,
+    call,
+    frames,
+    import_time,
+    many_small,
+    map_chunk1,
+    map_tiny,
+    row_blocks,
+    share,
+    skewed,
+    start,
+    submit,
+    workers,
+)
 
 SCENARIOS: dict[str, Scenario] = {
     module.SCENARIO.name: module.SCENARIO
-    for module in (call, submit, map_tiny, map_chunk1, skewed, start, import_time, workers)
+    for module in (
+        call,
+        submit,
+        map_tiny,
+        map_chunk1,
+        skewed,
+        start,
+        import_time,
+        workers,
+        array_arg,
+        array_result,
+        array_roundtrip,
+        row_blocks,
+        many_small,
+        share,
+        frames,
+    )
 }

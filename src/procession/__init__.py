@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from procession.outcome import Outcome as Outcome, OutcomeKind as OutcomeKind
     from procession.pool import Pool as Pool
     from procession.process import Process as Process
+    from procession.sharing import share as share, shared_array as shared_array
     from procession.task import Task as Task
     from procession.warm import map as map, shutdown as shutdown
 
@@ -35,6 +36,8 @@ __version__ = "0.1.0.dev0"
 #: Our own names, and where they are.
 _OURS = {
     "map": "warm",
+    "share": "sharing",
+    "shared_array": "sharing",
     "shutdown": "warm",
     "Outcome": "outcome",
     "OutcomeKind": "outcome",

@@ -5,6 +5,7 @@ A wrong value is an error at the call that has it, and says what would be right.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any
 
@@ -52,6 +53,28 @@ def check_tasks_per_child(value: Any) -> int | None:
     if not isinstance(value, int) or value <= 0:
         raise ValueError("maxtasksperchild must be a positive int or None")
     return value
+
+
+_UNITS = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZES = {unit.lower(): factor for unit, factor in _UNITS.items()}
+
+
+def check_bytes(value: Any, name: str) -> int | None:
+    """A number of bytes, also as text ("300MB", "2 GiB"), or None.  On failure: ``ValueError``, ``TypeError``."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*", value)
+        factor = _SIZES.get(match[2].lower().removesuffix("b") + "b" if match[2] else "") if match else None
+        if match is None or factor is None:
+            units = ", ".join(unit for unit in _UNITS if unit)
+            raise ValueError(f"{name} must be a number of bytes, with a unit or without ({units}), not {value!r}")
+        size = int(float(match[1]) * factor)
+    else:
+        size = _integer(value, name)
+    if size < 1:
+        raise ValueError(f"{name} must be at least one byte, not {value!r}")
+    return size
 
 
 def _integer(value: Any, name: str) -> int:

@@ -22,6 +22,7 @@ from procession.mapping.sources import Calls
 from procession.mapping.stream import Stream
 from procession.options import (
     OnError,
+    check_bytes,
     check_chunksize,
     check_on_error,
     check_tasks_per_child,
@@ -42,8 +43,13 @@ __all__ = ["Pool", "ThreadPool"]
 class Pool(standard.Pool):
     """A pool of worker processes.
 
-    Takes the arguments of ``multiprocessing.Pool``, and ``backend``: "processes", or "inline", which
-    runs everything in the calling thread, for a debugger.
+    Takes the arguments of ``multiprocessing.Pool``, and
+
+    ``backend``: "processes", or "inline", which runs everything in the calling thread, for a debugger.
+
+    ``block_memory``: the most shared memory that arrays on their way to and from workers may take, in
+    bytes or as "2GB"; by default half of the machine's memory, or of what the control group allows.
+    Calls wait when it is reached; an object that can never fit is a ``MemoryError``.
     """
 
     def __init__(
@@ -55,15 +61,17 @@ class Pool(standard.Pool):
         context: Any = None,
         *,
         backend: str = "processes",
+        block_memory: int | str | None = None,
     ) -> None:
         self._state = INIT
         workers = _default_workers() if processes is None else check_workers(processes)
         chunks = check_tasks_per_child(maxtasksperchild)
+        memory = check_bytes(block_memory, "block_memory")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._processes = workers
         self._ctx = context or _default_context()
-        self._backend = _make_backend(backend, workers, self._ctx, initializer, tuple(initargs), chunks)
+        self._backend = _make_backend(backend, workers, self._ctx, initializer, tuple(initargs), chunks, memory)
         # Pools end before multiprocessing joins the children that are not daemons.
         self._finalizer = Finalize(None, _terminate, (self._backend,), exitpriority=15)
         self._state = RUN
@@ -472,6 +480,7 @@ def _make_backend(
     initializer: Callable[..., Any] | None,
     initargs: tuple[Any, ...],
     chunks: int | None,
+    block_memory: int | None,
 ) -> Backend:
     """Make the backend of this name, if it can do what is asked.  On failure: ``ValueError``."""
     if name == "processes":
@@ -483,12 +492,14 @@ def _make_backend(
         from procession.backends.processes import Processes
         from procession.engine.crew import WorkerSettings
 
-        return Processes(workers, WorkerSettings(method, initializer, initargs, chunks))
+        return Processes(workers, WorkerSettings(method, initializer, initargs, chunks), block_memory)
     if name == "inline":
         from procession.backends.inline import Inline
 
         if chunks is not None and Capability.RECYCLING not in Inline.capabilities:
             raise UnsupportedOption("the inline backend has no workers to replace: no maxtasksperchild")
+        if block_memory is not None:
+            raise UnsupportedOption("the inline backend sends nothing to workers: no block_memory")
         return Inline(workers, initializer, initargs)
     raise ValueError(f"backend must be 'processes' or 'inline', not {name!r}")
 

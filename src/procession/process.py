@@ -21,8 +21,9 @@ from typing import Any
 
 from procession.launch import Child, Request, start
 from procession.launch.start import start_forked
-from procession.system import anonymous_file, process_fd
+from procession.system import anonymous_file, close_all, process_fd
 from procession.wire.mainmodule import Mirror, pack_names
+from procession.wire.parcel import describe_file, pack_file
 from procession.wire.serial import PROTOCOL
 
 
@@ -112,11 +113,17 @@ class Popen:
             method=self.method,
         )
         with request.pickling():
-            pickled, needs = interner.encoder.dumps_with_needs(process_obj)
+            pickled = interner.encoder.encode(process_obj)
             # A mirror of its own: what it pickles for a starting child is good for this child only.
-            found = Mirror().closure(needs, thorough=True)
-        request.body = pickle.dumps((pack_names(found), pickled), PROTOCOL)
-        return start(request, [self._report])
+            found = Mirror().closure(pickled.needs, thorough=True)
+        fds, others = request.inherited, len(request.inherited)
+        try:
+            # Large buffers go into files, which the child gets as it gets its other descriptors.
+            body = (pack_names(found, fds), describe_file(pack_file(pickled), fds))
+            request.body = pickle.dumps(body, PROTOCOL)
+            return start(request, [self._report])
+        finally:
+            close_all(fds[others:])
 
     def _fork(self, process_obj: Any) -> Child:
         report = self._report

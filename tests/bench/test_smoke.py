@@ -17,6 +17,10 @@ from bench import model, peers, runner, scenarios
 SUBJECTS = {
     "import": (model.OURS, "multiprocessing.pool"),
     "call": (model.OURS, "raw", "pool-fork"),
+    "array-arg": (model.OURS, "memcpy+sum", "pool-fork"),
+    "array-roundtrip": (model.OURS, "pool-fork", "joblib"),
+    "row-blocks": (model.OURS, "split", "pool-fork", "futures-fork"),
+    "share": (model.OURS, "in-process"),
 }
 DEFAULT_SUBJECTS = (model.OURS, "pool-fork")
 AT_MOST = 60.0

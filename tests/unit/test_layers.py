@@ -15,7 +15,7 @@ ROOT = Path(procession.__file__).parent
 #: From the top to the bottom; a module may import what is on its own line or below.
 LAYERS = (
     ("cli",),
-    ("__init__", "pool", "process", "context", "warm", "executor", "dummy"),
+    ("__init__", "pool", "process", "context", "warm", "sharing", "executor", "dummy"),
     ("connection", "managers", "queues", "reduction", "shared_memory", "sharedctypes", "synchronize"),
     ("mapping",),
     ("backends",),

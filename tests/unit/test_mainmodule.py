@@ -50,7 +50,7 @@ def _receive(definitions: tuple[Definition, ...], monkeypatch: pytest.MonkeyPatc
     """Read the definitions in an empty `__main__`."""
     module = types.ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", module)
-    Mirrored().receive(pack_names(definitions))
+    Mirrored().receive(pack_names(definitions, []))
     return module.__dict__
 
 

@@ -15,9 +15,11 @@ from tests.helpers import tasks
 from procession.wire import ledger as page
 from procession.wire.channel import Channel, socket_pair
 from procession.wire.ledger import Ledger
-from procession.wire.messages import Encoding, Part, Run, Style, pack_frames, unpack_part
+from procession.wire.messages import ARENA, Encoding, Part, Run, Style, pack_frames, unpack_part
 from procession.wire.outcomes import read_outcomes
-from procession.wire.serial import Encoder
+from procession.wire.serial import Encoder, loads
+from procession.wire.views import Views
+from procession.worker.memory import Limits, Memory
 from procession.worker.runner import Runner, read_items
 
 
@@ -28,8 +30,10 @@ class Bench:
         fd = Ledger.create()
         self.seen, self.written = Ledger(fd), Ledger.adopt(fd)
         ours, theirs = socket_pair()
-        self.ours, self.theirs = Channel(ours), Channel(theirs)
-        self.runner = Runner(self.theirs, self.written, Encoder(set()))
+        self.ours, self.theirs = Channel(ours, many_fds=True), Channel(theirs)
+        self.memory = Memory(self.theirs, self.written, Limits(1 << 30, 1 << 30))
+        self.views = Views(self.seen.taken)
+        self.runner = Runner(self.theirs, self.written, Encoder(set()), self.memory)
         self.seq = 0
 
     def run(self, function: Callable[..., Any], items: list[Any], **options: Any) -> list[Part]:
@@ -56,11 +60,16 @@ class Bench:
         while not parts or not parts[-1].final:
             message = self.ours.recv()
             assert message is not None
-            parts.append(unpack_part(message.data))
+            if message.data[0] == ARENA:
+                self.views.adopt(message.fds[0])
+            else:
+                parts.append(unpack_part(message.data)._replace(views=self.views, fds=message.fds))
 
     def close(self) -> None:
         """Give everything back."""
         self.runner = None  # type: ignore[assignment]
+        self.memory.close()
+        self.views.close()
         for each in (self.ours, self.theirs):
             each.close()
         self.seen.close()
@@ -79,7 +88,7 @@ def _outcomes(parts: list[Part], count: int) -> list[Any]:
     found: list[Any] = []
     for part in parts:
         assert part.first == len(found)
-        values, errors, seconds = read_outcomes(part)
+        values, errors, seconds, _sizes = read_outcomes(part)
         assert (seconds is not None) == part.timed
         assert seconds is None or all(0 <= each < 60 for each in seconds)
         found += [errors.get(at, value) for at, value in enumerate(values)]
@@ -178,7 +187,7 @@ def test_items_become_calls(
     body = (
         pickle.dumps(items) if encoding is Encoding.BATCH else b"".join(pack_frames([pickle.dumps(i) for i in items]))
     )
-    read = list(read_items(head, memoryview(body)))
+    read = list(read_items(head, memoryview(body), loads))
     assert _outcomes(bench.run(function, read, style=style, encoding=encoding), len(items)) == expected
 
 

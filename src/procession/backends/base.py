@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from procession.engine.interning import Function
     from procession.engine.work import Source
     from procession.wire.mainmodule import Definition
+    from procession.wire.parcel import Known
 
 
 class Capability(Enum):
@@ -40,8 +41,18 @@ class Backend(Protocol):
     def intern(self, function: Callable[..., Any], *, thorough: bool) -> Function:
         """Make a function fit to be run, as it is now.  On failure: ``NotPicklable``."""
 
-    def encode(self, item: Any, name: str) -> tuple[Any, tuple[Definition, ...]]:
-        """Make an item fit to be kept until it is run.  On failure: ``NotPicklable``."""
+    def encode(
+        self,
+        item: Any,
+        name: str,
+        known: Known | None = None,
+        before_wait: Callable[[], object] | None = None,
+    ) -> tuple[Any, tuple[Definition, ...]]:
+        """Make an item fit to be kept until it is run; waits when there is no memory for it.
+
+        ``known`` arrays are not stored again; ``before_wait`` is called before waiting.  On failure:
+        ``NotPicklable``, ``MemoryError``.
+        """
 
     def submit(self, source: Source) -> None:
         """Run the items of a source; called again when a source has got new items."""

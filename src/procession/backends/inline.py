@@ -20,6 +20,7 @@ from procession.wire.outcomes import Outcomes
 if TYPE_CHECKING:
     from procession.engine.work import Source
     from procession.wire.mainmodule import Definition
+    from procession.wire.parcel import Known
 
 
 class Inline:
@@ -46,7 +47,13 @@ class Inline:
             raise TypeError(f"a function is needed to run, not {function!r}")
         return Function(0, b"", function_name(function), target=function)
 
-    def encode(self, item: Any, name: str) -> tuple[Any, tuple[Definition, ...]]:
+    def encode(
+        self,
+        item: Any,
+        name: str,
+        known: Known | None = None,
+        before_wait: Callable[[], object] | None = None,
+    ) -> tuple[Any, tuple[Definition, ...]]:
         """See ``Backend``; an item is itself here."""
         return item, ()
 

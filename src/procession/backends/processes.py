@@ -16,11 +16,16 @@ from procession.engine.crew import WorkerSettings
 from procession.engine.driver import Driver
 from procession.engine.interning import Function, installed_modules, interner
 from procession.engine.items import encode_item
+from procession.engine.store import Store
 from procession.errors import TaskCancelled
 from procession.launch.start import preload
+from procession.wire.arena import NoRoom
 
 if TYPE_CHECKING:
     from procession.engine.handle import Handle
+    from procession.wire.mainmodule import Definition
+    from procession.wire.parcel import Frame, Known
+    from procession.wire.pickled import Pickled
 
 _EMPTY: Mapping[str, Any] = {}
 _NOTHING = object()
@@ -33,10 +38,12 @@ class Processes:
     name = "processes"
     capabilities = frozenset(Capability)
 
-    def __init__(self, workers: int, settings: WorkerSettings) -> None:
+    def __init__(self, workers: int, settings: WorkerSettings, block_memory: int | None = None) -> None:
         self.workers = workers
         self._served = settings.method == "forkserver"
-        self._driver = Driver(workers, settings)
+        self._store = Store(block_memory, workers)
+        settings.limits = self._store.worker_limits
+        self._driver = Driver(workers, settings, self._store)
         self._preloaded: set[int] = set()
         self._last: tuple[Any, Any] = (_NOTHING, None)  # the last function, if it cannot change
         self._inherited: Mapping[str, Any] = _EMPTY
@@ -45,7 +52,6 @@ class Processes:
             # As with multiprocessing, a fork is of the moment at which the pool was made.
             self._driver.start_workers()
             self._inherited = self._driver.crew.inherited()
-        self.encode = encode_item
         self.submit = self._driver.submit
         self.append = self._driver.append
         self.withdraw = self._driver.withdraw
@@ -65,17 +71,48 @@ class Processes:
         last, known = self._last
         if function is last:
             return known
-        known = interner.intern(function, thorough=thorough, inherited=self._inherited)
+        known = interner.intern(function, thorough=thorough, inherited=self._inherited, pack=self._pack_shared)
         if interner.is_fixed(function):
             self._last = (function, known)
         if known.id not in self._preloaded:
             self._preloaded.add(known.id)
             if self._served:
                 names = installed_modules(function)
-                if b"cloudpickle" in known.pickled or known.definitions:
+                if known.by_value:
                     names.add("cloudpickle.cloudpickle")
                 preload(names)
         return known
+
+    def encode(
+        self,
+        item: Any,
+        name: str,
+        known: Known | None = None,
+        before_wait: Callable[[], object] | None = None,
+    ) -> tuple[Frame, tuple[Definition, ...]]:
+        """See ``Backend``."""
+        return encode_item(item, name, lambda pickled: self._pack(pickled, known, before_wait))
+
+    def _pack_shared(self, pickled: Pickled) -> Frame:
+        """Store what is large of a function, for all workers."""
+        return self._pack(pickled, None, None, exclusive=False)
+
+    def _pack(
+        self,
+        pickled: Pickled,
+        known: Known | None,
+        before_wait: Callable[[], object] | None,
+        *,
+        exclusive: bool = True,
+    ) -> Frame:
+        """Store what is large of a pickle, when there is room for it."""
+        while True:
+            try:
+                return self._store.pack(pickled, known, exclusive=exclusive)
+            except NoRoom as full:
+                if before_wait is not None:
+                    before_wait()
+                self._driver.wait_for_room(full)
 
     def wake(self) -> None:
         """See ``Backend``."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from procession.engine.scheduler import SlotState
 from procession.engine.supervisor import End
 from procession.errors import WorkerDied
+from procession.system import close_all
 
 if TYPE_CHECKING:
     from procession.engine.handle import Handle
@@ -53,7 +54,9 @@ class Accounts:
         skip = chunk.received - part.first
         chunk.received = max(chunk.received, part.first + part.count)
         if skip < part.count or chunk.received == chunk.count:
-            self.add_errand(self._deliver, chunk, skip, part)
+            self.add_errand(self._deliver, chunk, min(skip, part.count), part)
+        else:
+            close_all(part.fds)
 
     def lose(self, chunk: Chunk, error: BaseException) -> None:
         """Note ``error`` for all items of a chunk that have no outcome."""
@@ -111,7 +114,7 @@ class Accounts:
 
     def _settle_running(self, handle: Handle, chunk: Chunk, at: int, error: WorkerDied) -> bool:
         """It died while it ran the chunk; return whether an item was to blame."""
-        part = handle.ledger.peek()
+        part = handle.peek()
         if part is not None:
             self.take(chunk, part)
         at = chunk.received if part is None else max(chunk.received, at)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -22,10 +24,14 @@ from procession.wire.channel import Channel, socket_pair
 from procession.wire.faults import reraise_interrupt
 from procession.wire.ledger import Ledger
 from procession.wire.mainmodule import Mirror, pack_names
+from procession.wire.parcel import describe_file, pack_file
+from procession.worker.memory import Limits
 
 if TYPE_CHECKING:
+    from procession.engine.interning import Function
     from procession.engine.scheduler import Slot
     from procession.wire.mainmodule import Definition
+    from procession.wire.parcel import Parcel
 
 _numbers = count(1)
 _NAMES = {"forkserver": "ForkServer", "spawn": "Spawn", "fork": "Fork"}
@@ -39,6 +45,7 @@ class WorkerSettings:
     initializer: Callable[..., Any] | None = None
     initargs: tuple[Any, ...] = ()
     chunks_per_worker: int | None = None
+    limits: Limits | None = None  #: of what a worker may lend; the backend sets them
 
 
 class Crew:
@@ -47,10 +54,13 @@ class Crew:
     def __init__(self, settings: WorkerSettings) -> None:
         self.settings = settings
         self._handles: dict[Slot, Handle] = {}
+        self.limits = settings.limits or Limits(0, 0)
         self._template = Request("worker", "", method=settings.method)
         self._pickled: bytes | None = None
         self._first: list[tuple[str, bytes]] = []
         self._definitions: tuple[Definition, ...] = ()
+        self._watched: dict[int, weakref.ref[Parcel]] = {}
+        self.stale: deque[int] = deque()  #: functions that are gone
         if settings.method != "fork":
             self._pickle_initializer()
 
@@ -61,15 +71,18 @@ class Crew:
             try:
                 with template.pickling():
                     pair = (initializer, self.settings.initargs)
-                    self._pickled, needs = interner.encoder.dumps_with_needs(pair)
+                    pickled = interner.encoder.encode(pair)
                     # What is pickled for a starting child, queues and locks too, is for that only.
-                    self._first = pack_names(Mirror().closure(needs, thorough=True))
+                    first = Mirror().closure(pickled.needs, thorough=True)
             except BaseException as error:
                 reraise_interrupt(error)
                 name = f"the initializer {function_name(initializer)} with its initargs"
                 raise NotPicklable(name, f"{type(error).__name__}: {error}") from error
             template.inherited = [os.dup(fd) for fd in template.inherited]
-            self._definitions = interner.mirror.closure(needs, thorough=True)
+            # What is large is stored once, for all workers that there will be.
+            self._first = pack_names(first, template.inherited)
+            self._pickled = describe_file(pack_file(pickled), template.inherited)
+            self._definitions = interner.mirror.closure(pickled.needs, thorough=True)
 
     def start(self, slot: Slot, streams: bytes) -> Handle:
         """Start a worker.  On failure: ``OSError``, with nothing left behind."""
@@ -105,7 +118,7 @@ class Crew:
             method=self.settings.method,
             own_group=True,
         )
-        request.body = pickle.dumps((streams, self._first, self._pickled))
+        request.body = pickle.dumps((streams, self._first, self._pickled, tuple(self.limits)))
         request.inherited = self._template.inherited
         return start(request, [sock, ledger])
 
@@ -118,7 +131,8 @@ class Crew:
             ours.close()
             initializer = settings.initializer
             bound = None if initializer is None else (initializer, settings.initargs)
-            return serve_forked(Channel(theirs), ledger_fd, streams, bound, (name, number))
+            channel = Channel(theirs, many_fds=True)
+            return serve_forked(channel, ledger_fd, streams, bound, (name, number), self.limits)
 
         return start_forked(run, own_group=True)
 
@@ -127,6 +141,21 @@ class Crew:
         for handle in self._handles.values():
             return handle.inherited
         return {}
+
+    def watch(self, function: Function) -> None:
+        """Have workers forget a function with large buffers when nobody here can run it any more."""
+        number, parcel = function.id, function.parcel
+        if parcel is not None and number not in self._watched:
+            # The end may come in any thread, and while the lock is held: it is only noted.
+            self._watched[number] = weakref.ref(parcel, lambda _: self.stale.append(number))
+
+    def forget_stale(self) -> None:
+        """Tell the workers what they need not keep."""
+        while self.stale:
+            number = self.stale.popleft()
+            self._watched.pop(number, None)
+            for handle in self.handles():
+                handle.forget(number)
 
     def handles(self) -> list[Handle]:
         """The handles of all workers that are not gone."""
@@ -151,5 +180,6 @@ class Crew:
         """In a forked child: close what leads to the parent's workers."""
         for handle in self.handles():
             handle.close()
+            handle.views.close()
         self._handles.clear()
         self.release()

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from procession.engine.accounts import Accounts
 from procession.engine.crew import Crew, WorkerSettings
+from procession.engine.hunger import HUNGER_SECONDS, Hunger
 from procession.engine.lookout import LOOK_SECONDS, Lookout
 from procession.engine.relief import Relief
 from procession.engine.scheduler import Scheduler, SlotState
@@ -30,8 +31,9 @@ from procession.engine.seat import Seat
 from procession.engine.supervisor import Supervisor
 from procession.engine.work import Chunk, Source, Unencodable
 from procession.errors import InternalError, PoolBroken, TaskCancelled, WorkerDied
-from procession.system import usable_cores
+from procession.system import close_all, usable_cores
 from procession.wire import messages
+from procession.wire.arena import NoRoom
 from procession.wire.faults import unpack_error
 from procession.wire.messages import Encoding, Part, Run
 
@@ -42,14 +44,17 @@ if TYPE_CHECKING:
     from procession.engine.handle import Handle
     from procession.engine.interning import Function
     from procession.engine.scheduler import Slot
+    from procession.engine.store import Store
     from procession.wire.channel import Message
 
 
 class Driver:
     """The engine of one pool."""
 
-    def __init__(self, workers: int, settings: WorkerSettings) -> None:
+    def __init__(self, workers: int, settings: WorkerSettings, store: Store) -> None:
         self._lock = threading.Lock()
+        self.store = store
+        self._hunger = Hunger()
         self._clean = True
         self._workers = workers
         self._scheduler = Scheduler(workers, usable_cores())
@@ -71,7 +76,7 @@ class Driver:
         self._flags = bytes(2)
         self._streams: tuple[Any, Any] = (None, None)
         self.seat = Seat(self.turn, self.nudge)
-        self.relief = Relief(self.seat, lambda: not self.has_work, self.nudge)
+        self.relief = Relief(self.seat, lambda: not self.has_work, self.nudge, self._tidy)
 
     # For the backends; from any thread.
 
@@ -148,6 +153,39 @@ class Driver:
             return True
         return self._closing and bool(self.crew.handles())
 
+    def wait_for_room(self, full: NoRoom) -> None:
+        """Block until the store has room again, driving meanwhile.  On failure: ``MemoryError``."""
+        self._hunger.waiters += 1
+        until = 0.0
+        try:
+            self._keep_looking()
+            while not self.store.has_room(full.wanted):
+                if self.broken is not None or self._closing:
+                    raise self.store.exhausted(full)
+                if not self.has_work:  # then somebody else's, or nobody's
+                    until = until or time.monotonic() + HUNGER_SECONDS
+                    if time.monotonic() >= until:
+                        raise self.store.exhausted(full)
+                else:
+                    until = 0.0
+                self._keep_looking()
+                self._wait_for_return()
+        finally:
+            self._hunger.waiters -= 1
+
+    def _wait_for_return(self) -> None:
+        """Wait until something is given back; look around every now and then all the same."""
+        seen = self._hunger.returns
+        self.wait(lambda: self._hunger.returns != seen, LOOK_SECONDS)
+
+    def _keep_looking(self) -> None:
+        """Have the ledgers looked at soon, for what workers give back without a message."""
+        with self._lock:
+            self._begin()
+            self._collect()
+            self._next_look = self._next_look or time.monotonic() + LOOK_SECONDS
+            self._clean = True
+
     def start_workers(self) -> None:
         """Start all workers now, without waiting for work."""
         with self._lock:
@@ -189,6 +227,7 @@ class Driver:
             if not self._released:
                 self._released = True
                 self.crew.release()
+                self.store.close()
                 self._poller.close()
                 os.close(self._wake_read)
                 os.close(self._wake_write)
@@ -205,6 +244,7 @@ class Driver:
         self._accounts = Accounts(self._scheduler)
         self._errands = self._accounts.errands
         self.crew.abandon()
+        self.store.close()
         self._poller.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -295,6 +335,27 @@ class Driver:
             self._clean = True
             self._fail_all(TaskCancelled("the engine was interrupted while it handed out work"))
         self._clean = False
+        if self.crew.stale:
+            self.crew.forget_stale()
+
+    def _collect(self) -> None:
+        """Take back the blocks that workers need no longer."""
+        found = False
+        for handle in self.crew.handles():
+            found = handle.leases.collect() or found
+        if found:
+            self._hunger.returns += 1
+
+    def _tidy(self) -> bool:
+        """Give back what lies idle; return whether there will be more to do later.  By the relief thread."""
+        with self._lock:
+            if self._released:
+                return False
+            self._begin()
+            self._collect()
+            self.store.trim()
+            self._clean = True
+        return self.store.has_free
 
     def _advance(self) -> None:
         """Hand out what can be handed out, and start or stop the workers that this takes."""
@@ -333,7 +394,8 @@ class Driver:
     def _dispatch(self, slot: Slot, chunk: Chunk) -> None:
         self._accounts.open(chunk)
         if chunk.frames is not None:  # pickled already
-            self._send(slot, chunk, Encoding.FRAMES, list(messages.pack_frames(chunk.frames)))
+            encoded = chunk.source.encode(chunk, self.store)
+            self._send(slot, chunk, encoded.encoding, encoded.parts)
         else:
             self._accounts.add_errand(self._encode_and_send, slot, chunk)
 
@@ -341,13 +403,19 @@ class Driver:
         if chunk not in slot.chunks:  # withdrawn since; its errors are on their way
             return
         try:
-            encoded = chunk.source.encode(chunk)
+            encoded = chunk.source.encode(chunk, self.store)
         except Unencodable as failure:
             self._on_unencodable(slot, chunk, failure)
+            return
+        except NoRoom as full:
+            self._on_no_room(slot, chunk, full)
             return
         with self._lock:
             self._begin()
             chunk.definitions = encoded.definitions
+            if encoded.count is not None and encoded.count < chunk.count:
+                self._accounts.shorten(chunk, encoded.count)
+            self._hunger.since = 0.0
             if slot.state is not SlotState.GONE and chunk in slot.chunks:
                 self._send(slot, chunk, encoded.encoding, encoded.parts)
             self._clean = True
@@ -364,15 +432,37 @@ class Driver:
             self._clean = True
         source.deliver_error(chunk, failure.index, 1, failure.error)
 
+    def _on_no_room(self, slot: Slot, chunk: Chunk, full: NoRoom) -> None:
+        """The store is full: hand out nothing until something comes back, if anything is under way."""
+        with self._lock:
+            self._begin()
+            if chunk in slot.chunks:
+                self._scheduler.take_back(slot, {chunk.seq})
+            self._accounts.close(chunk)
+            self._collect()
+            self._scheduler.held = True  # until a chunk is done, or the next look
+            self._next_look = self._next_look or time.monotonic() + LOOK_SECONDS
+            starving = self._hunger.is_starving(bool(self._accounts), time.monotonic())
+            if starving and chunk.source.left():
+                chunk = chunk.source.cut(1)
+            self._clean = True
+        if starving:
+            self._hunger.since = 0.0
+            self._accounts.deliver_error(chunk, 0, chunk.count, self.store.exhausted(full))
+
     def _send(self, slot: Slot, chunk: Chunk, encoding: Encoding, parts: list[Any]) -> None:
         handle = self.crew.handle(slot)
         source = chunk.source
         self._note_streams()
         if handle.streams != self._flags:
             handle.redirect(self._flags, chunk.seq)
-        handle.define(source.function, chunk.definitions, chunk.seq)
-        head = Run(source.style, encoding, source.timed, chunk.count, chunk.seq, source.function.id)
-        handle.send(messages.pack_run(head), *parts)
+        self.crew.watch(source.function)
+        handle.define(source.function, chunk.definitions, chunk.seq, self.store)
+        head = messages.pack_run(Run(source.style, encoding, source.timed, chunk.count, chunk.seq, source.function.id))
+        if encoding is Encoding.FRAMES or encoding is Encoding.RANGE:
+            handle.send(head, *parts)
+        else:
+            handle.send_frames(self.store, chunk.seq, head, *parts)
         if handle.blocked:
             self._poller.modify(handle.channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
         if not self._next_look and (source.eager or chunk.count > 1 or len(slot.chunks) > 1):
@@ -400,7 +490,7 @@ class Driver:
         data = message.data
         kind = data[0]
         if kind == messages.PART:
-            self._on_part(handle, messages.unpack_part(data))
+            self._on_part(handle, messages.unpack_part(data)._replace(views=handle.views, fds=message.fds))
         elif kind == messages.OUTPUT:
             self._accounts.add_errand(_print, data[1], bytes(data[2:]))
         elif kind == messages.REFUSED:
@@ -412,6 +502,8 @@ class Driver:
                 self._scheduler.on_ready(handle.slot)
                 self._advance()
                 self._clean = True
+        elif kind == messages.ARENA:
+            handle.views.adopt(message.fds[0])
         elif kind == messages.FAILED:
             handle.stopping = True
             self._accounts.add_errand(self._on_initializer_failed, bytes(data[1:]))
@@ -421,7 +513,11 @@ class Driver:
             self._begin()
             slot = handle.slot
             chunk = slot.find(part.seq)
-            if chunk is not None:
+            if handle.leases and handle.leases.collect():
+                self._hunger.returns += 1
+            if chunk is None:
+                close_all(part.fds)
+            else:
                 if part.final and part.first + part.count < chunk.count:
                     self._accounts.shorten(chunk, part.first + part.count)  # it was recalled
                 self._accounts.take(chunk, part)
@@ -478,7 +574,9 @@ class Driver:
             self._unwatch(handle.channel.fileno())
             self._unwatch(handle.child.sentinel)
             end = self._accounts.settle_dead(handle, ending.exitcode)
+            self._accounts.add_errand(handle.views.close)  # behind the outcomes that it still reads
             self.crew.remove(handle)
+            self._hunger.returns += 1
             if not self._supervisor.on_end(end, time.monotonic()) and self.broken is None:
                 cause = WorkerDied(handle.child.pid, ending.exitcode)
                 reason = "workers keep ending before they can run anything; the last one "
@@ -518,6 +616,10 @@ class Driver:
         with self._lock:
             self._begin()
             again = self._lookout.look()
+            if self._scheduler.held or self._hunger.waiters:
+                self._collect()
+                self._scheduler.held = False
+                again = True
             self._next_look = time.monotonic() + LOOK_SECONDS if again else 0.0
             self._advance()
             self._clean = True

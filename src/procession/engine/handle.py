@@ -6,24 +6,38 @@ take waits in the outbox until the poller says that there is room.
 
 from __future__ import annotations
 
+import os
+import pickle
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from procession.engine.interning import Function, pack_function
+from procession.system import close_all
+from procession.wire import ledger as page
 from procession.wire import messages
 from procession.wire.channel import Buffer, Channel, Message
-from procession.wire.mainmodule import Definition, pack_definitions
+from procession.wire.leases import Leases
+from procession.wire.mainmodule import Definition, pack_names
+from procession.wire.parcel import Parcel
+from procession.wire.serial import PROTOCOL
+from procession.wire.views import Views
 
 if TYPE_CHECKING:
     import socket
 
     from procession.engine.scheduler import Slot
+    from procession.engine.store import Store
     from procession.launch import Child
+    from procession.wire.arena import Block
     from procession.wire.ledger import Ledger, Position
+    from procession.wire.messages import Part
 
 #: Functions that a worker keeps; the one unused for longest is forgotten.
 _FUNCTIONS = 256
+
+#: Definitions of one message; each may have a descriptor, and a message takes no more than 253.
+_DEFINITIONS = 100
 
 
 class Handle:
@@ -43,14 +57,17 @@ class Handle:
         self.slot = slot
         self.name = name
         self.child = child
-        self.channel = Channel(ours)
-        self._theirs = Channel(theirs)
+        self.channel = Channel(ours, many_fds=True)
+        self._theirs = Channel(theirs, many_fds=True)
         self.ledger = ledger
         self.inherited = inherited  #: names of __main__ that a fork gave it
         self.last_position: Position | None = None
         self.recalled: Position | None = None  #: behind which its chunk was asked back
         self.stopping = False
-        self._outbox: deque[list[Buffer]] = deque()
+        self.leases = Leases(ledger.given)
+        self.views = Views(ledger.taken)
+        self._arena_sent = False
+        self._outbox: deque[tuple[list[Buffer], list[int]]] = deque()
         self._functions: OrderedDict[int, None] = OrderedDict()
         self._versions = {each.name: each.version for each in definitions}
         self._last_control = 0  # the first chunk behind the last message that was not a chunk
@@ -62,47 +79,87 @@ class Handle:
         """Whether something waits in the outbox."""
         return bool(self._outbox)
 
-    def send(self, *parts: Buffer) -> None:
-        """Send a message now or later.  A worker that is gone takes everything."""
+    def send(self, *parts: Buffer, fds: list[int] | None = None) -> None:
+        """Send a message now or later; ``fds`` are closed then.  A worker that is gone takes everything."""
         if self._outbox:
-            self._outbox.append(list(parts))
+            self._outbox.append((list(parts), fds or []))
             return
         try:
-            self.channel.send(parts)
+            self.channel.send(parts, fds or ())
         except BlockingIOError:
-            self._outbox.append(list(parts))
+            self._outbox.append((list(parts), fds or []))
+            return
         except ConnectionError:
             pass  # its sentinel tells, and accounts for what it held
+        if fds:
+            close_all(fds)
 
     def flush(self) -> None:
         """Send what has been waiting, as far as there is room."""
         while self._outbox:
+            parts, fds = self._outbox[0]
             try:
-                self.channel.send(self._outbox[0])
+                self.channel.send(parts, fds)
             except BlockingIOError:
                 return
             except ConnectionError:
-                self._outbox.clear()
+                self._drop_outbox()
                 return
             self._outbox.popleft()
+            close_all(fds)
 
-    def define(self, function: Function, more: Sequence[Definition], seq: int) -> None:
+    def _drop_outbox(self) -> None:
+        for _parts, fds in self._outbox:
+            close_all(fds)
+        self._outbox.clear()
+
+    def send_frames(self, store: Store, seq: int, *parts: Buffer | Parcel) -> None:
+        """Send a message for chunk ``seq`` in which parcels stand for their descriptions."""
+        fds: list[int] = []
+        described = [
+            part.describe(lambda block: self._lend(block, store, seq), fds) if type(part) is Parcel else part
+            for part in parts
+        ]
+        self.send(*described, fds=fds)  # type: ignore[arg-type]
+
+    def _lend(self, block: Block, store: Store, seq: int) -> int:
+        if not self._arena_sent:
+            self._arena_sent = True
+            self.send(bytes((messages.ARENA,)), fds=[os.dup(store.fileno())])
+            self._last_control = seq
+        return self.leases.lend(block)
+
+    def define(self, function: Function, more: Sequence[Definition], seq: int, store: Store) -> None:
         """Make sure that the worker has a function, and what chunk ``seq`` needs of __main__."""
         missing = [each for each in (*function.definitions, *more) if self._versions.get(each.name) != each.version]
         if missing:
             self._versions.update({each.name: each.version for each in missing})
-            self.send(bytes((messages.MAIN,)), pack_definitions(missing))
+            for start in range(0, len(missing), _DEFINITIONS):
+                self._send_definitions(missing[start : start + _DEFINITIONS])
             self._last_control = seq
         functions = self._functions
         if function.id in functions:
             functions.move_to_end(function.id)
             return
         functions[function.id] = None
-        self.send(messages.pack_define(function.id), pack_function(function))
+        fds: list[int] = []
+        frame = function.pickled
+        if function.parcel is not None:
+            frame = function.parcel.describe(lambda block: self._lend(block, store, seq), fds)
+        self.send(messages.pack_define(function.id), pack_function(frame), fds=fds)
         self._last_control = seq
         if len(functions) > _FUNCTIONS:
-            oldest, _ = functions.popitem(last=False)
-            self.send(bytes((messages.FORGET,)), oldest.to_bytes(8, "little"))
+            self.forget(next(iter(functions)))
+
+    def _send_definitions(self, definitions: Sequence[Definition]) -> None:
+        fds: list[int] = []
+        packed = pickle.dumps(pack_names(definitions, fds), PROTOCOL)
+        self.send(bytes((messages.MAIN,)), packed, fds=fds)
+
+    def forget(self, function_id: int) -> None:
+        """Have the worker forget a function, if it has it."""
+        if self._functions.pop(function_id, self) is not self:
+            self.send(bytes((messages.FORGET,)), function_id.to_bytes(8, "little"))
 
     def redirect(self, flags: bytes, seq: int) -> None:
         """Tell the worker which of its streams to forward."""
@@ -123,7 +180,15 @@ class Handle:
         taken = set()
         while (message := self._theirs.recv_nowait()) is not None:
             taken.add(messages.run_seq(message.data))
+            close_all(message.fds)
         return taken
+
+    def peek(self) -> Part | None:
+        """The committed outcomes of the chunk that runs, as far as they can be read."""
+        if self.ledger.words[page.ARENA] and not self.views.has_arena:
+            return None  # the descriptor of its arena is still in the socket
+        part = self.ledger.peek()
+        return None if part is None else part._replace(views=self.views)
 
     def receive(self) -> Message | None:
         """One message from the worker, or None when there is none now."""
@@ -148,7 +213,9 @@ class Handle:
         self.child.kill()
 
     def close(self) -> None:
-        """Give back every descriptor and mapping."""
+        """Give back every descriptor and mapping, but the views' one, which may still be read with."""
+        self._drop_outbox()
+        self.leases.clear()
         self.channel.close()
         self._theirs.close()
         self.ledger.close()

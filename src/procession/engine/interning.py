@@ -21,6 +21,8 @@ from procession.errors import NotPicklable
 from procession.wire.diagnose import find_culprit
 from procession.wire.faults import reraise_interrupt
 from procession.wire.mainmodule import Definition, Mirror
+from procession.wire.parcel import Frame, Parcel
+from procession.wire.pickled import Pickled
 from procession.wire.serial import Encoder
 
 _Content = tuple[bytes, tuple[tuple[str, int], ...]]
@@ -36,6 +38,8 @@ class Function:
     pickled: bytes
     name: str
     definitions: tuple[Definition, ...] = ()
+    parcel: Parcel | None = None  #: in place of the pickle, if it has large buffers: stored once for all workers
+    by_value: bool = False  #: whether reading it takes cloudpickle
     target: Callable[..., Any] | None = None  #: the function itself, for a backend in this process
 
 
@@ -51,11 +55,18 @@ class Interner:
         self._importable = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def intern(self, function: Callable[..., Any], *, thorough: bool, inherited: Mapping[str, Any]) -> Function:
+    def intern(
+        self,
+        function: Callable[..., Any],
+        *,
+        thorough: bool,
+        inherited: Mapping[str, Any],
+        pack: Callable[[Pickled], Frame],
+    ) -> Function:
         """The function as it is now, with its present globals.
 
-        ``thorough`` looks for changes even in globals that are slow to compare.  On failure:
-        ``NotPicklable``; ``TypeError`` for what cannot be called.
+        ``thorough`` looks for changes even in globals that are slow to compare; ``pack`` stores what is
+        large.  On failure: ``NotPicklable``; ``TypeError`` for what cannot be called; ``MemoryError``.
         """
         if type(function) is types.FunctionType:
             known = self._importable.get(function)
@@ -65,17 +76,24 @@ class Interner:
             raise TypeError(f"a function is needed to run, not {function!r}")
         name = function_name(function)
         try:
-            pickled, needs = self.encoder.dumps_with_needs(function)
+            encoded = self.encoder.encode(function)
         except BaseException as error:
             reraise_interrupt(error)
             path, culprit = find_culprit(function, name, self.encoder.dumps)
             reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
             raise NotPicklable(path, reason) from error
         definitions: tuple[Definition, ...] = ()
+        needs = encoded.needs
         if needs:
             definitions = self.mirror.closure(needs, thorough=thorough, inherited=inherited)
+        by_value = bool(definitions) or any(b"cloudpickle" in piece for piece in encoded.stream)
+        frame = pack(encoded)
+        if isinstance(frame, Parcel):
+            # Never the same as another: comparing it would cost as much as sending it.
+            return Function(next(self._ids), b"", name, definitions, frame, by_value)
+        pickled = frame
         versions = tuple((each.name, each.version) for each in definitions)
-        shipped = Function(self._number((pickled, versions)), pickled, name, definitions)
+        shipped = Function(self._number((pickled, versions)), pickled, name, definitions, None, by_value)
         if type(function) is types.FunctionType and not needs and len(pickled) < 300:
             module = sys.modules.get(function.__module__)
             if module is not None and getattr(module, function.__qualname__, None) is function:
@@ -151,9 +169,9 @@ def is_installed(module: types.ModuleType) -> bool:
     return "site-packages" in file or "dist-packages" in file
 
 
-def pack_function(function: Function) -> bytes:
-    """The body of a DEFINE message: the import path that it may need, and the function."""
-    return pickle.dumps((list(sys.path), function.pickled), 5)
+def pack_function(frame: bytes) -> bytes:
+    """The body of a DEFINE message: the import path that it may need, and the function's frame."""
+    return pickle.dumps((list(sys.path), frame), 5)
 
 
 interner = Interner()

@@ -5,6 +5,7 @@ Runs the user's ``__reduce__``; called without the engine's lock.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from procession.engine.interning import interner
@@ -12,14 +13,19 @@ from procession.errors import NotPicklable
 from procession.wire.diagnose import find_culprit
 from procession.wire.faults import reraise_interrupt
 from procession.wire.mainmodule import Definition
+from procession.wire.parcel import Frame
+from procession.wire.pickled import Pickled
 
 CALL = "call"  #: the name of an item that is a call's arguments
 
 
-def encode_item(item: Any, name: str) -> tuple[bytes, tuple[Definition, ...]]:
-    """Pickle one item.  On failure: ``NotPicklable``, which names the part at fault."""
+def encode_item(item: Any, name: str, pack: Callable[[Pickled], Frame]) -> tuple[Frame, tuple[Definition, ...]]:
+    """Pickle one item; ``pack`` stores what is large of it.
+
+    On failure: ``NotPicklable``, which names the part at fault; what ``pack`` raises.
+    """
     try:
-        data, needs = interner.encoder.dumps_with_needs(item)
+        pickled = interner.encoder.encode(item)
     except BaseException as error:
         reraise_interrupt(error)
         if name == CALL:
@@ -27,7 +33,7 @@ def encode_item(item: Any, name: str) -> tuple[bytes, tuple[Definition, ...]]:
         path, culprit = find_culprit(item, name, interner.encoder.dumps)
         reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
         raise NotPicklable(path, reason) from error
-    return data, definitions_of(needs) if needs else ()
+    return pack(pickled), definitions_of(pickled.needs)
 
 
 def _guilty_half(args: Any, kwargs: Any) -> tuple[str, Any]:

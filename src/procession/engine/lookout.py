@@ -59,7 +59,7 @@ class Lookout:
         Nothing has moved since the last look, so the stores behind the position are long visible.
         """
         if running.source.eager and position.index > running.received:
-            part = handle.ledger.peek()
+            part = handle.peek()
             if part is not None:
                 self._accounts.take(running, part)
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from procession.engine.seat import Seat
+from procession.wire.arena import IDLE_SECONDS
 
 #: A caller that submits and then waits is in the seat well within this time.
 PATIENCE_SECONDS = 0.005
@@ -23,7 +24,11 @@ _LINGER_LOOKS = 40
 class Relief:
     """The thread in reserve."""
 
-    def __init__(self, seat: Seat, idle: Callable[[], bool], nudge: Callable[[], None]) -> None:
+    def __init__(
+        self, seat: Seat, idle: Callable[[], bool], nudge: Callable[[], None], tidy: Callable[[], bool]
+    ) -> None:
+        """``tidy`` is called when all has been idle for a while; it returns whether to call it again."""
+        self._tidy = tidy
         self._seat = seat
         self._idle = idle
         self._nudge = nudge
@@ -72,10 +77,12 @@ class Relief:
                 if looks > _LINGER_LOOKS:
                     # A submit that still saw us awake is seen by the second look at `idle`.
                     self._awake = False
-                    if self._idle():
-                        self._bell.wait()
+                    later = self._idle() and self._tidy()
+                    if self._idle() and not self._bell.wait(IDLE_SECONDS if later else None):
+                        looks = _LINGER_LOOKS
+                    else:
+                        looks = 0
                     self._awake = True
-                    looks = 0
             else:
                 looks = 0
             self._bell.clear()

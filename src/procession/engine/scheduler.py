@@ -86,6 +86,7 @@ class Scheduler:
         self._numbers = count(1)
         self._stuck = 0
         self._counted = False
+        self.held = False  #: there is no memory for more items: nothing is handed out until something is done
         self.saturated = False  #: no worker can take more, so there is no use in asking
 
     # Slots.
@@ -118,6 +119,7 @@ class Scheduler:
 
     def remove_slot(self, slot: Slot) -> list[Chunk]:
         """Forget a worker; the chunks that it held are the caller's to account for."""
+        self.held = False
         self.set_stuck(slot, False)
         slot.become(SlotState.GONE)
         del self.slots[slot.number]
@@ -163,7 +165,7 @@ class Scheduler:
     def shortage(self) -> int:
         """How many workers more could be busy now."""
         room = self.limit - len(self.slots)
-        if room <= 0 or not self._queue:
+        if room <= 0 or not self._queue or self.held:
             return 0
         wanted = 0
         for source in self._queue:
@@ -219,7 +221,7 @@ class Scheduler:
         """Cut chunks for the workers that can take them."""
         assigned: list[tuple[Slot, Chunk]] = []
         queue = self._queue
-        while queue:
+        while queue and not self.held:
             source = queue[0]
             left = source.left()
             if not left:
@@ -244,6 +246,7 @@ class Scheduler:
 
     def on_final(self, slot: Slot, chunk: Chunk, seconds: float) -> None:
         """A chunk is done."""
+        self.held = False
         slot.chunks.remove(chunk)
         self.set_stuck(slot, False)
         self._pace(chunk.source).observe(chunk.count, seconds)
@@ -271,6 +274,7 @@ class Scheduler:
     def clear(self) -> None:
         """Forget every source and every slot."""
         self._stuck = 0
+        self.held = False
         self._queue.clear()
         self._idle.clear()
         self._busy.clear()

@@ -15,9 +15,11 @@ from procession.wire.messages import Encoding, Part, Style
 
 if TYPE_CHECKING:
     from procession.engine.interning import Function
+    from procession.engine.store import Store
     from procession.wire.channel import Buffer
     from procession.wire.mainmodule import Definition
     from procession.wire.outcomes import Outcomes
+    from procession.wire.parcel import Parcel
 
 
 @dataclass(slots=True, eq=False)
@@ -37,11 +39,12 @@ class Chunk:
 
 @dataclass(slots=True)
 class Encoded:
-    """A chunk's items as bytes."""
+    """A chunk's items as they are sent: bytes, and parcels for some of them."""
 
     encoding: Encoding
-    parts: list[Buffer]
+    parts: list[Buffer | Parcel]
     definitions: tuple[Definition, ...] = ()
+    count: int | None = None  #: how many items these are, if not all: the others must be cut anew
 
 
 class Unencodable(Exception):
@@ -71,8 +74,8 @@ class Source(Protocol):
     def give_back(self, chunk: Chunk, first: int, stop: int | None = None) -> None:
         """Take items ``first`` to ``stop`` of ``chunk`` back: they have not been started."""
 
-    def encode(self, chunk: Chunk) -> Encoded:
-        """Pickle a chunk.  On failure: ``Unencodable``."""
+    def encode(self, chunk: Chunk, store: Store) -> Encoded:
+        """Pickle a chunk.  On failure: ``Unencodable``; ``NoRoom`` when the store is full."""
 
     def item(self, chunk: Chunk, index: int) -> Any:
         """An item as it was given, for a backend that does not pickle."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import threading
 import time
 from abc import ABC, abstractmethod
 
 from procession.errors import StartFailed
-from procession.system import process_fd
+from procession.system import process_fd, wait_readable
 from procession.wire.endings import (
     ENDING_SIZE,
     START_SIZE,
@@ -149,10 +148,3 @@ class OwnChild(Child):
         if pid == 0:
             return None
         return Ending(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
-
-
-def wait_readable(fd: int, timeout: float | None) -> bool:
-    """Block until ``fd`` can be read or has hung up, at most ``timeout`` seconds."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(None if timeout is None else max(0, timeout * 1000)))

@@ -43,7 +43,7 @@ class ListCollector:
 
     def take(self, start: int, outcomes: Outcomes) -> None:
         """See ``Collector``."""
-        values, errors, _seconds = outcomes
+        values, errors = outcomes.values, outcomes.errors
         stop = start + len(values)
         if self.values[start] is not _UNSET:  # outcomes of a chunk come in order, so its first tells
             self._take_singly(start, outcomes)
@@ -89,6 +89,8 @@ class StreamCollector:
         self._seen: set[int] = set()
         self._next = 0
         self.arrived = 0
+        self._sizes: dict[int, int] = {}
+        self.undelivered_bytes = 0  #: of shared memory, in outcomes that have arrived and wait
 
     @property
     def has_next(self) -> bool:
@@ -102,7 +104,10 @@ class StreamCollector:
 
     def pop(self) -> Outcome:
         """The next outcome."""
-        return self._ready.popleft()
+        outcome = self._ready.popleft()
+        if self._sizes:
+            self.undelivered_bytes -= self._sizes.pop(outcome.index, 0)
+        return outcome
 
     def take(self, start: int, outcomes: Outcomes) -> None:
         """See ``Collector``."""
@@ -114,6 +119,9 @@ class StreamCollector:
             error = outcomes.errors.get(offset)
             kind = OutcomeKind.OK if error is None else kind_of(error)
             took = seconds[offset] if seconds is not None else 0.0
+            if offset in outcomes.sizes:
+                self._sizes[position] = outcomes.sizes[offset]
+                self.undelivered_bytes += outcomes.sizes[offset]
             self._add(Outcome(position, kind, value, error, took))
         self._on_arrival()
 

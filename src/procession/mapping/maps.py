@@ -13,9 +13,10 @@ from procession.backends.base import Backend
 from procession.engine.interning import Function
 from procession.errors import TaskCancelled
 from procession.mapping.collectors import ListCollector
-from procession.mapping.sources import Frames, Sequence
+from procession.mapping.sources import KNOWN_ARRAYS, Frames, Sequence
 from procession.options import OnError
 from procession.wire.messages import Style
+from procession.wire.parcel import Known
 
 
 def run_map(
@@ -87,9 +88,18 @@ def start_map(
 
     stop = on_error is OnError.STOP
     collector: ListCollector = ListCollector(len(sequence), done, stop=stop)
-    source = Frames(function, style, collector, chunksize, encode=backend.encode, eager=False)
+    source = Frames(
+        function,
+        style,
+        collector,
+        chunksize,
+        encode=backend.encode,
+        eager=False,
+        known=Known(KNOWN_ARRAYS, verify=False),  # until this call returns, the same array is the same content
+    )
     for item in sequence:
-        source.add(item)
+        source.add(item, lambda: backend.submit(source))
+    source.forget_known()
     if not len(sequence):
         done()
         return

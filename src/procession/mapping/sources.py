@@ -8,25 +8,34 @@ same buffer again).  ``Calls`` are frames whose outcomes go to a task each.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from procession.engine.interning import Function, interner
 from procession.engine.items import definitions_of, encode_item
+from procession.engine.store import CHUNK_BYTES
 from procession.engine.work import Chunk, Encoded, Unencodable
 from procession.errors import NotPicklable
+from procession.wire.arena import NoRoom
+from procession.wire.channel import FDS_LIMIT
 from procession.wire.faults import reraise_interrupt
 from procession.wire.mainmodule import Definition
 from procession.wire.messages import Encoding, Part, Style, pack_frames, pack_range
 from procession.wire.outcomes import Outcomes, read_outcomes
+from procession.wire.parcel import Frame, Known, Parcel
+from procession.wire.pickled import SEGMENTS_LIMIT, Pickled
 from procession.wire.serial import loads
 
 if TYPE_CHECKING:
+    from procession.engine.store import Store
     from procession.mapping.collectors import Collector
     from procession.task import Task
 
-EncodeItem = Callable[[Any, str], tuple[Any, tuple[Definition, ...]]]
+EncodeItem = Callable[..., tuple[Any, tuple[Definition, ...]]]
+
+#: Arrays that are remembered in case that they come again: most maps repeat one or two.
+KNOWN_ARRAYS = 4
 
 _INT64 = 1 << 63
 _TEXT_LIMIT = 80
@@ -45,18 +54,10 @@ class _Delivering:
 
     def deliver(self, chunk: Chunk, skip: int, part: Part) -> None:
         """See ``Source``."""
-        outcomes = read_outcomes(part)
-        first = part.first
-        if skip > 0:
-            values, errors, seconds = outcomes
-            first += skip
-            outcomes = Outcomes(
-                values[skip:],
-                {at - skip: error for at, error in errors.items() if at >= skip},
-                None if seconds is None else seconds[skip:],
-            )
+        skip = max(0, skip)
+        outcomes = read_outcomes(part, skip)
         if outcomes.values:
-            self.take(chunk, first, outcomes)
+            self.take(chunk, part.first + skip, outcomes)
 
     def deliver_error(self, chunk: Chunk, first: int, count: int, error: BaseException) -> None:
         """See ``Source``."""
@@ -96,6 +97,9 @@ class Sequence(_Collecting):
         self._next = 0
         self._total = len(items)
         self._returned: deque[tuple[int, int, bool]] = deque()
+        self._known: Known | None = None  # once items have turned out to hold large buffers
+        self._repeated: set[int] | None = None
+        self._most = self._total  # items of one chunk, by their size
 
     def left(self) -> int:
         """See ``Source``."""
@@ -106,6 +110,7 @@ class Sequence(_Collecting):
 
     def cut(self, count: int) -> Chunk:
         """See ``Source``."""
+        count = min(count, self._most)
         if self._returned:
             start, stop, apart = self._returned.popleft()
             if stop - start > count:
@@ -126,33 +131,71 @@ class Sequence(_Collecting):
         """See ``Source``."""
         return self._items[chunk.start + index]
 
-    def encode(self, chunk: Chunk) -> Encoded:
-        """See ``Source``."""
+    def encode(self, chunk: Chunk, store: Store) -> Encoded:
+        """See ``Source``.
+
+        Items with large buffers go apart, since each has views of its own: what one task writes into
+        its array, another that got the same must not see.
+        """
         items = self._items[chunk.start : chunk.start + chunk.count]
         if type(items) is range and min(items.start, items.stop) >= -_INT64 and max(items.start, items.stop) < _INT64:
             return Encoded(Encoding.RANGE, [pack_range(items)])
         if type(items) is not list and type(items) is not tuple:
             items = list(items)
-        if chunk.apart:
-            return self._encode_apart(chunk, items)
+        if chunk.apart or self._known is not None:
+            return self._encode_apart(chunk, items, store)
         try:
-            data, needs = interner.encoder.dumps_with_needs(items)
+            pickled = interner.encoder.encode_batch(items)
         except BaseException as error:
             reraise_interrupt(error)
-            return self._encode_apart(chunk, items)
-        return Encoded(Encoding.BATCH, [data], definitions_of(needs))
+            return self._encode_apart(chunk, items, store)
+        if pickled is None:
+            # The caller of ``map`` waits, so the same array is the same content.
+            self._known = Known(KNOWN_ARRAYS, verify=False)
+            return self._encode_apart(chunk, items, store)
+        size = pickled.nbytes
+        if size > CHUNK_BYTES:
+            self._most = max(1, chunk.count * CHUNK_BYTES // size)
+        try:
+            frame = store.pack(pickled)
+        except (NoRoom, MemoryError):  # not for all of them; one by one, some may fit
+            return self._encode_apart(chunk, items, store)
+        return Encoded(Encoding.BATCH, [frame], definitions_of(pickled.needs))
 
-    def _encode_apart(self, chunk: Chunk, items: Any) -> Encoded:
+    def _encode_apart(self, chunk: Chunk, items: Any, store: Store) -> Encoded:
+        """One frame an item; no more of them than fit into a message and into the store."""
         frames: list[Any] = []
         definitions: list[Definition] = []
+        size = fds = 0
         for index, item in enumerate(items):
             try:
-                frame, more = encode_item(item, f"item {chunk.start + index}")
-            except NotPicklable as error:
+                known = self._known if self._repeats(item) else None
+                frame, more = encode_item(item, f"item {chunk.start + index}", _packing(store, known))
+            except (NotPicklable, MemoryError) as error:
                 raise Unencodable(index, error) from error
+            except NoRoom:
+                if not frames:
+                    raise
+                break
             frames.append(frame)
             definitions.extend(more)
-        return Encoded(Encoding.FRAMES, list(pack_frames(frames)), tuple(definitions))
+            if type(frame) is Parcel:
+                size, fds = size + frame.nbytes, fds + frame.fd_count
+                if size >= CHUNK_BYTES or fds >= SEGMENTS_LIMIT:
+                    break
+        if fds > FDS_LIMIT:
+            frames.pop()  # it has too many to go with the others, and never too many to go alone
+        return Encoded(encoding_of(frames), pack_frames(frames), tuple(definitions), len(frames))
+
+    def _repeats(self, item: Any) -> bool:
+        """Whether an item, or a part of it, is an object that other items are or have, too.
+
+        Found out once, when the first item with large buffers is met.
+        """
+        if self._repeated is None:
+            counts = Counter(id(part) for each in self._items for part in _objects(each))
+            self._repeated = {key for key, count in counts.items() if count > 1}
+        return any(id(part) in self._repeated for part in _objects(item))
 
     def describe(self, chunk: Chunk, index: int) -> tuple[int | None, str]:
         """See ``Source``."""
@@ -173,6 +216,7 @@ class Frames(_Collecting):
         encode: EncodeItem,
         eager: bool,
         timed: bool = False,
+        known: Known | None = None,
     ) -> None:
         self.function = function
         self.style = style
@@ -181,14 +225,28 @@ class Frames(_Collecting):
         self.chunksize = chunksize
         self.collector = collector
         self._encode = encode
+        self._known = known
+        self._sizes: dict[int, int] = {}
+        self.bytes = 0  #: of shared memory behind the items that have no outcome yet
         self._frames: deque[tuple[int, Any, tuple[Definition, ...]]] = deque()
         self._added = 0
 
-    def add(self, item: Any) -> None:
-        """Pickle an item and queue it.  On failure: ``NotPicklable``, and nothing is added."""
-        frame, definitions = self._encode(item, f"item {self._added}")
+    def add(self, item: Any, before_wait: Callable[[], object]) -> None:
+        """Pickle an item and queue it.
+
+        ``before_wait`` is called when there is no room for it, before waiting for some.  On failure:
+        ``NotPicklable``, ``MemoryError``, and nothing is added.
+        """
+        frame, definitions = self._encode(item, f"item {self._added}", self._known, before_wait)
+        if type(frame) is Parcel:
+            self._sizes[self._added] = frame.nbytes
+            self.bytes += frame.nbytes
         self._frames.append((self._added, frame, definitions))
         self._added += 1
+
+    def forget_known(self) -> None:
+        """Nothing more will be added."""
+        self._known = None
 
     def skip(self) -> int:
         """Leave out an item that got its outcome otherwise; return its position."""
@@ -208,9 +266,12 @@ class Frames(_Collecting):
         """See ``Source``."""
         start, frame, definitions = self._frames.popleft()
         frames, needed = [frame], list(definitions)
+        load = _Load(frame)
         while len(frames) < count and self._frames:
             if self._frames[0][0] != start + len(frames):
                 break  # an item in between has been skipped
+            if self._sizes and not load.takes(self._frames[0][1]):
+                break
             _position, frame, definitions = self._frames.popleft()
             frames.append(frame)
             needed.extend(definitions)
@@ -227,9 +288,17 @@ class Frames(_Collecting):
         """See ``Source``."""
         return (chunk.frames or [])[index]
 
-    def encode(self, chunk: Chunk) -> Encoded:
+    def encode(self, chunk: Chunk, store: Store) -> Encoded:
         """See ``Source``; the frames are there already."""
-        return Encoded(Encoding.FRAMES, list(pack_frames(chunk.frames or [])), chunk.definitions)
+        return encode_frames(chunk)
+
+    def take(self, chunk: Chunk, first: int, outcomes: Outcomes) -> None:
+        """See ``Source``."""
+        if self._sizes:
+            start = chunk.start + first
+            for position in range(start, start + len(outcomes.values)):
+                self.bytes -= self._sizes.pop(position, 0)
+        super().take(chunk, first, outcomes)
 
     def describe(self, chunk: Chunk, index: int) -> tuple[int | None, str]:
         """See ``Source``."""
@@ -272,7 +341,13 @@ class Calls(_Delivering):
         frames: list[Any] = []
         definitions: list[Definition] = []
         start = self._next
+        load: _Load | None = None
         while calls and len(frames) < count:
+            if type(calls[0][1]) is Parcel:
+                if load is None:
+                    load = _Load(None)
+                if not load.takes(calls[0][1]) and frames:
+                    break
             task, frame, needed = calls.popleft()
             if task.begin():
                 tasks[start + len(frames)] = task
@@ -294,13 +369,13 @@ class Calls(_Delivering):
         """See ``Source``."""
         return (chunk.frames or [])[index]
 
-    def encode(self, chunk: Chunk) -> Encoded:
+    def encode(self, chunk: Chunk, store: Store) -> Encoded:
         """See ``Source``; the frames are there already."""
-        return Encoded(Encoding.FRAMES, list(pack_frames(chunk.frames or [])), chunk.definitions)
+        return encode_frames(chunk)
 
     def take(self, chunk: Chunk, first: int, outcomes: Outcomes) -> None:
         """See ``Source``."""
-        values, errors, _seconds = outcomes
+        values, errors = outcomes.values, outcomes.errors
         tasks, position = self._tasks, chunk.start + first
         for offset, value in enumerate(values):
             task = tasks.pop(position + offset, None)
@@ -321,11 +396,56 @@ def shorten(value: Any) -> str:
     return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 3] + "..."
 
 
-def describe_frame(frame: bytes, style: Style) -> str:
+def _objects(item: Any) -> Iterable[Any]:
+    """An item, or its parts, as far as they may hold large buffers."""
+    if type(item) is tuple or type(item) is list:
+        return [part for part in item if type(part) not in _SMALL]
+    if type(item) is dict:
+        return [part for part in item.values() if type(part) not in _SMALL]
+    return () if type(item) in _SMALL else (item,)
+
+
+_SMALL = {int, float, bool, complex, str, type(None)}
+
+
+def _packing(store: Store, known: Known | None) -> Callable[[Pickled], Frame]:
+    return lambda pickled: store.pack(pickled, known)
+
+
+class _Load:
+    """What a chunk weighs, in shared memory and in descriptors: neither may be too much for a message."""
+
+    def __init__(self, frame: Any) -> None:
+        self._bytes = self._fds = 0
+        self.takes(frame)
+
+    def takes(self, frame: Any) -> bool:
+        """Add a frame; return whether there was room for it beside the others."""
+        if type(frame) is not Parcel:
+            return True
+        self._bytes += frame.nbytes
+        self._fds += frame.fd_count
+        return self._bytes <= CHUNK_BYTES and self._fds <= FDS_LIMIT
+
+
+def encoding_of(frames: Iterable[Any]) -> Encoding:
+    """How frames are written: whether some are parcels."""
+    return Encoding.PARCELS if any(type(frame) is Parcel for frame in frames) else Encoding.FRAMES
+
+
+def encode_frames(chunk: Chunk) -> Encoded:
+    """A chunk whose frames are there already."""
+    frames = chunk.frames or []
+    return Encoded(encoding_of(frames), pack_frames(frames), chunk.definitions)
+
+
+def describe_frame(frame: Frame, style: Style) -> str:
     """A short text of a pickled item, unless reading it would run code.
 
     It may be what has just killed a worker, so only plain data is read here.
     """
+    if isinstance(frame, Parcel):
+        return f"an item of {frame.nbytes:,} bytes"
     if not is_plain(frame):
         return f"an item of {len(frame)} pickled bytes"
     item = loads(frame)

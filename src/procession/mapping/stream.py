@@ -16,15 +16,19 @@ from procession.backends.base import Backend, Capability
 from procession.engine.interning import Function
 from procession.errors import TaskCancelled, WaitTimeout
 from procession.mapping.collectors import StreamCollector
-from procession.mapping.sources import Frames
+from procession.mapping.sources import KNOWN_ARRAYS, Frames
 from procession.outcome import Outcome, OutcomeKind
 from procession.wire.messages import Style
 from procession.wire.outcomes import Outcomes
+from procession.wire.parcel import Known
 
 #: Items in flight and undelivered, for every worker and in all; times the chunk size.  Enough to keep
 #: workers busy with tasks of microseconds.
 _WINDOW_PER_WORKER = 16
 _WINDOW_BASE = 32
+
+#: Of shared memory in flight and undelivered, for every worker; but always some items more than workers.
+_WINDOW_BYTES = 64 << 20
 
 
 class Stream:
@@ -51,6 +55,8 @@ class Stream:
             encode=backend.encode,
             eager=True,
             timed=timed,
+            # The caller goes on, and may change what it has handed in: what seems to be the same is compared.
+            known=Known(KNOWN_ARRAYS, verify=True),
         )
         self._items = iter(items)
         self._lock = threading.Lock()
@@ -62,6 +68,8 @@ class Stream:
         self._error_given = False
         per_worker = _WINDOW_PER_WORKER * backend.workers
         self._window = (_WINDOW_BASE + per_worker) * (chunksize or 1)
+        self._least = backend.workers + 1
+        self._window_bytes = _WINDOW_BYTES * backend.workers
         self._parallel = Capability.PARALLEL in backend.capabilities
         self._threaded = self._parallel and not isinstance(items, (list, tuple, range))
         if self._threaded:
@@ -122,6 +130,20 @@ class Stream:
         if not (self._exhausted and self._collector.arrived >= self._source.added):
             self._backend.interrupt(self._source, TaskCancelled("the iterator was closed"))
 
+    def _free_places(self) -> int:
+        """How many items more may be in flight or undelivered: by their number, and by their bytes."""
+        under_way = self._source.added - self._taken
+        if self._counts_bytes:
+            room = self._window_bytes - self._source.bytes - self._collector.undelivered_bytes
+            size = max(1, self._source.bytes + self._collector.undelivered_bytes) // max(1, under_way)
+            return max(min(self._window - under_way, room // max(1, size)), self._least - under_way)
+        return self._window - under_way
+
+    @property
+    def _counts_bytes(self) -> bool:
+        """Whether items or results under way stand in shared memory."""
+        return bool(self._source.bytes or self._collector.undelivered_bytes)
+
     def _on_arrival(self) -> None:
         """Outcomes have come in; called by the thread that drives."""
         self._make_room()
@@ -129,8 +151,9 @@ class Stream:
     def _make_room(self) -> None:
         if self._exhausted or self._closed:
             return
-        room = self._window - (self._source.added - self._taken)
-        if room * 4 < self._window:  # not for every single item: pull some at a time
+        room = self._free_places()
+        # Not for every single item: pull some at a time.  Large ones are few.
+        if room <= 0 or (room * 4 < self._window and not self._counts_bytes):
             return
         if self._threaded:
             with self._room:
@@ -142,7 +165,7 @@ class Stream:
         """Pull items whenever there is room; in the feeder's thread."""
         while not (self._exhausted or self._closed):
             with self._room:
-                while (room := self._window - (self._source.added - self._taken)) <= 0:
+                while (room := self._free_places()) <= 0:
                     if self._closed:
                         return  # type: ignore[unreachable]  # another thread closes
                     self._room.wait()
@@ -166,7 +189,7 @@ class Stream:
                     raise
                 break
             try:
-                source.add(item)
+                source.add(item, self._submit)
             except Exception as error:
                 self._fail(error)
             if singly and not self._submit():

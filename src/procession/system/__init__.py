@@ -9,15 +9,18 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "linux":
-    from procession.system.linux import die_with, process_fd, usable_cores
+    from procession.system.linux import die_with, process_fd, usable_cores, usable_memory
 else:
-    from procession.system.posix import die_with, process_fd, usable_cores
-from procession.system.posix import anonymous_file, write_all
+    from procession.system.posix import die_with, process_fd, usable_cores, usable_memory
+from procession.system.posix import anonymous_file, close_all, wait_readable, write_all
 
 __all__ = [
     "anonymous_file",
+    "close_all",
     "die_with",
     "process_fd",
     "usable_cores",
+    "usable_memory",
+    "wait_readable",
     "write_all",
 ]

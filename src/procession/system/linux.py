@@ -12,6 +12,8 @@ import os
 import select
 import signal
 
+from procession.system import posix
+
 _F_SETSIG = 10  # <asm-generic/fcntl.h>; Python's fcntl has no name for it
 
 
@@ -66,3 +68,15 @@ def _cgroup_cores() -> float | None:
             return micros / int(file.read()) if micros > 0 else None
     except (OSError, ValueError):
         return None
+
+
+def usable_memory() -> int:
+    """The bytes of memory that this process may use: the machine's, or its control group's limit."""
+    total = posix.usable_memory()
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path) as file:
+                return min(total, int(file.read()))
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    return total

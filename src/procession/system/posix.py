@@ -9,24 +9,53 @@ import os
 import select
 import signal
 import threading
+from collections.abc import Iterable
 
 
 def anonymous_file(name: str, size: int = 0) -> int:
     """Make a file that has no name in any folder and return its descriptor.
 
-    The kernel frees it with its last descriptor and mapping, whatever dies.
+    The kernel frees it with its last descriptor and mapping, whatever dies.  The environment variable
+    ``PROCESSION_MEMORY`` chooses the way: "memfd" (where there is one), "shm", or "file".
     """
-    memfd_create = getattr(os, "memfd_create", None)
-    if memfd_create is not None:
-        fd: int = memfd_create(name, os.MFD_CLOEXEC)
-    else:
-        import tempfile
-
-        fd, path = tempfile.mkstemp(prefix="procession-")
-        os.unlink(path)
+    make = _MAKERS.get(os.environ.get("PROCESSION_MEMORY", _DEFAULT_MAKER), _MAKERS[_DEFAULT_MAKER])
+    fd = make(name)
     if size:
         os.ftruncate(fd, size)
     return fd
+
+
+def _make_memfd(name: str) -> int:
+    return os.memfd_create(name, os.MFD_CLOEXEC)
+
+
+def _make_shm(name: str) -> int:
+    """POSIX shared memory whose name is gone before anybody else can have seen it."""
+    import _posixshmem
+
+    path = f"/{name}-{os.getpid()}-{os.urandom(6).hex()}"
+    fd: int = _posixshmem.shm_open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode=0o600)
+    _posixshmem.shm_unlink(path)
+    return fd
+
+
+def _make_file(name: str) -> int:
+    import tempfile
+
+    fd, path = tempfile.mkstemp(prefix=f"{name}-")
+    os.unlink(path)
+    return fd
+
+
+_MAKERS = {"shm": _make_shm, "file": _make_file}
+if hasattr(os, "memfd_create"):
+    _MAKERS["memfd"] = _make_memfd
+_DEFAULT_MAKER = "memfd" if "memfd" in _MAKERS else "file"
+
+
+def usable_memory() -> int:
+    """The bytes of memory of the machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
@@ -34,6 +63,19 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def wait_readable(fd: int, timeout: float | None) -> bool:
+    """Block until ``fd`` can be read or has hung up, at most ``timeout`` seconds."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0, timeout * 1000)))
+
+
+def close_all(fds: Iterable[int]) -> None:
+    """Close descriptors."""
+    for fd in fds:
+        os.close(fd)
 
 
 def usable_cores() -> int:

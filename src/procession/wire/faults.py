@@ -8,37 +8,42 @@ from __future__ import annotations
 
 import pickle
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from procession.wire.serial import PROTOCOL, loads
 
 if TYPE_CHECKING:
+    from procession.wire.pickled import Pickled
     from procession.wire.serial import Encoder
 
 
-def pack_error(error: BaseException, encoder: Encoder) -> bytes:
-    """Pickle ``error`` with the text of its traceback.
+def pack_error(error: BaseException, encoder: Encoder, box: Callable[[Pickled], bytes] | None = None) -> bytes:
+    """Pickle ``error`` with the text of its traceback; ``box`` may move its large parts elsewhere.
 
     On failure to pickle it the receiver gets a ``RemoteError`` that says what it was.
     """
     text = format_error(error)
     try:
-        pickled = encoder.dumps(error)
+        pickled = encoder.dumps(error) if box is None else box(encoder.encode(error))
     except BaseException as failure:  # anything can be raised by a foreign __reduce__
         summary = _summary(error)
         return pickle.dumps((None, summary, text, _summary(failure)), PROTOCOL)
     return pickle.dumps((pickled, _summary(error), text, ""), PROTOCOL)
 
 
-def unpack_error(data: bytes | memoryview) -> BaseException:
-    """Read what ``pack_error`` wrote; the traceback's text becomes the error's cause."""
+def unpack_error(data: bytes | memoryview, read: Callable[[bytes], Any] = loads) -> BaseException:
+    """Read what ``pack_error`` wrote; the traceback's text becomes the error's cause.
+
+    ``read`` reads what a ``box`` has made.
+    """
     from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 
     pickled, summary, text, failure = loads(data)
     error: object = None
     if pickled is not None:
         try:
-            error = loads(pickled)
+            error = read(pickled)
         except BaseException as caught:  # a constructor that wants other arguments, and worse
             reraise_interrupt(caught)
             failure = _summary(caught)

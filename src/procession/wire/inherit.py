@@ -14,6 +14,11 @@ def fill(fds: list[int]) -> None:
     _table[:] = fds
 
 
+def fds() -> list[int]:
+    """The descriptors that came with this child, by position."""
+    return _table
+
+
 class InheritedFd:
     """Stands in a pickle for the descriptor at a position; multiprocessing asks it to detach."""
 

@@ -19,6 +19,7 @@ import os
 from typing import NamedTuple
 
 from procession.system import anonymous_file
+from procession.wire.leases import LEASES
 from procession.wire.messages import Mode, Part
 
 # Words of 8 bytes at the head of the page.
@@ -33,6 +34,7 @@ READING = 9  #: whether the chunk's function and items are still being unpickled
 # The two words that the parent writes.
 RECALLED = 7  #: the chunk whose rest the parent wants back
 RECALLED_FROM = 8  #: index in that chunk of the first item that must not be begun
+ARENA = 10  #: whether the worker has an arena, whose descriptor it has sent
 
 _HEAD = 4096
 #: Outcomes of one leaf.  The columns hold 8 bytes an outcome.
@@ -41,8 +43,10 @@ _TABLE = _HEAD
 _TIMES = _TABLE + 8 * ROWS
 _STOPS = _TIMES + 8 * ROWS
 COLUMN_ROWS = 7 * 1024
+_GIVEN = _STOPS + COLUMN_ROWS
+_TAKEN = _GIVEN + LEASES
 #: Last in the page: a pickle that is too long for the leaf runs into the end of the mapping, and fails.
-DATA = _STOPS + COLUMN_ROWS
+DATA = _TAKEN + LEASES
 #: Bytes of pickled outcomes of one leaf.  With the table it stays within one datagram.
 DATA_SIZE = 44 * 1024
 SIZE = DATA + max(DATA_SIZE, 8 * COLUMN_ROWS)
@@ -70,7 +74,11 @@ class Ledger:
         self.floats = self._view[DATA : DATA + 8 * COLUMN_ROWS].cast("d")
         self.data = self._view[DATA:]
         #: A flag for every row: whether the item must not be begun.  Written by the parent.
-        self.stops = self._view[_STOPS:DATA]
+        self.stops = self._view[_STOPS:_GIVEN]
+        #: A flag for every loan of a block to the worker, and one for every loan to the parent: whether
+        #: it is over.  See ``leases``; each is written by the borrower.
+        self.given = self._view[_GIVEN:_TAKEN]
+        self.taken = self._view[_TAKEN:DATA]
 
     @staticmethod
     def create() -> int:
@@ -156,8 +164,9 @@ class Ledger:
 
     def close(self) -> None:
         """Unmap the page."""
-        views = (self.words, self.table, self.times, self.ints, self.floats, self.data, self.stops)
-        for view in views:
+        for view in (self.words, self.table, self.times, self.ints, self.floats, self.data):
             view.release()
+        for flags in (self.stops, self.given, self.taken):
+            flags.release()
         self._view.release()
         self.map.close()

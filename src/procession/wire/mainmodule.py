@@ -12,16 +12,17 @@ of its own stays.  ``__main__`` is never imported again.
 
 from __future__ import annotations
 
-import pickle
 import sys
 import threading
 import time
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from procession.wire.parcel import Frame, Parcel, describe_file, pack_file
+from procession.wire.pickled import Pickled
 from procession.wire.scope import Scope
-from procession.wire.serial import PROTOCOL, dumps_by_value, loads
+from procession.wire.serial import Buffers, encode_by_value, loads
 
 #: Values that cannot change in place: the same object is the same content.
 _CONSTANT = (int, float, complex, str, bytes, bool, type(None), range, types.ModuleType)
@@ -41,7 +42,7 @@ class Definition(NamedTuple):
 
     name: str
     version: int
-    pickled: bytes
+    frame: Frame  #: its pickle, which is a parcel if it is large: stored once, for every worker there will be
     needs: frozenset[str]  #: names that the pickle refers to
     uses: frozenset[str]  #: names that the code in it refers to
 
@@ -88,6 +89,8 @@ class Mirror:
             waiting.extend(sorted(definition.uses, reverse=True))
 
         with self._lock:
+            for name in self._entries.keys() - main.keys():
+                del self._entries[name]  # and what it may have kept alive
             while waiting:
                 visit(waiting.pop())
         return tuple(found.values())
@@ -102,24 +105,32 @@ class Mirror:
         begin = time.perf_counter()
         pickled, scope = _pickle(name, value)
         cost = time.perf_counter() - begin
-        if entry is not None and entry.definition.pickled == pickled:
+        if entry is not None and _holds(entry.definition.frame, pickled):
             self._entries[name] = _Entry(value, entry.definition, cost)
             return entry.definition
         self._versions += 1
-        definition = Definition(name, self._versions, pickled, frozenset(scope.needs), frozenset(scope.uses))
+        frame = pack_file(pickled)
+        definition = Definition(name, self._versions, frame, frozenset(scope.needs), frozenset(scope.uses))
         self._entries[name] = _Entry(value, definition, cost)
         return definition
 
 
-def _pickle(name: str, value: Any) -> tuple[bytes, Scope]:
+def _holds(frame: Frame, pickled: Pickled) -> bool:
+    """Whether a frame is what the pickle would become."""
+    if isinstance(frame, Parcel):
+        return frame.holds(pickled)
+    return pickled.is_plain and frame == pickled.join()
+
+
+def _pickle(name: str, value: Any) -> tuple[Pickled, Scope]:
     scope = Scope(defining=name)
     try:
-        pickled = dumps_by_value(value, scope)
+        pickled = encode_by_value(value, scope, Buffers.BESIDE)
     except Exception as error:
         # A function may name a global without using it in a worker (the pool itself, often).
         # So this is no error yet: who uses it there is told.
         scope = Scope()
-        pickled = dumps_by_value(Unsent(name, f"{type(error).__name__}: {error}"), scope)
+        pickled = encode_by_value(Unsent(name, f"{type(error).__name__}: {error}"), scope, Buffers.WITHIN)
     return pickled, scope
 
 
@@ -168,23 +179,18 @@ class Mirrored:
     def __init__(self) -> None:
         self.names: set[str] = set()
 
-    def receive(self, definitions: list[tuple[str, bytes]]) -> None:
+    def receive(self, definitions: list[tuple[str, bytes]], read: Callable[[bytes], Any] = loads) -> None:
         """Set the named values in ``__main__``, in the order given: what is needed comes first."""
         main = sys.modules["__main__"]
-        for name, pickled in definitions:
+        for name, frame in definitions:
             try:
-                value = loads(pickled)
+                value = read(frame)
             except Exception as error:
                 value = Unsent(name, f"{type(error).__name__} while unpickling: {error}")
             setattr(main, name, value)
             self.names.add(name)
 
 
-def pack_names(definitions: Iterable[Definition]) -> list[tuple[str, bytes]]:
-    """The definitions as ``Mirrored.receive`` takes them."""
-    return [(each.name, each.pickled) for each in definitions]
-
-
-def pack_definitions(definitions: Iterable[Definition]) -> bytes:
-    """Pickle the definitions for a message."""
-    return pickle.dumps(pack_names(definitions), PROTOCOL)
+def pack_names(definitions: Iterable[Definition], fds: list[int]) -> list[tuple[str, bytes]]:
+    """The definitions as ``Mirrored.receive`` takes them; what must travel with them is added to ``fds``."""
+    return [(each.name, describe_file(each.frame, fds)) for each in definitions]

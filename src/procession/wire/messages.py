@@ -7,8 +7,12 @@ runs: bodies stay pickled.  Little-endian, and never stored, so there is no vers
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from procession.wire.views import Views
 
 # From the engine to a worker.
 DEFINE = ord("D")  # a function: its id, then the pickled (sys.path or None, function)
@@ -17,6 +21,9 @@ RUN = ord("R")  # a chunk of items
 FORGET = ord("F")  # ids of functions that will not be used again
 STREAMS = ord("S")  # which of stdout and stderr to forward
 EXIT = ord("X")  # end in an orderly way
+
+# Both ways.
+ARENA = ord("A")  # comes with the descriptor of the sender's arena
 
 # From a worker to the engine.
 READY = ord("Y")  # the initializer is done
@@ -40,6 +47,7 @@ class Encoding(IntEnum):
     RANGE = 0  #: start, stop and step of a range
     BATCH = 1  #: one pickle of a list: objects shared by items are pickled once
     FRAMES = 2  #: one pickle an item, after the table of their ends
+    PARCELS = 3  #: the same, but some are descriptions of parcels
 
 
 class Mode(IntEnum):
@@ -81,6 +89,8 @@ class Part(NamedTuple):
     first: int
     seconds: float  #: since the chunk began
     body: memoryview
+    views: Views | None = None  #: what reads descriptions of parcels in it
+    fds: Sequence[int] = ()  #: that came with it, for whoever reads it to close
 
 
 def pack_run(run: Run) -> bytes:
@@ -132,8 +142,8 @@ def unpack_range(body: memoryview) -> range:
     return range(*_RANGE.unpack(body))
 
 
-def pack_frames(frames: list[bytes]) -> list[bytes]:
-    """Write pickles one after another behind the table of their ends."""
+def pack_frames(frames: Sequence[Any]) -> list[Any]:
+    """Write frames one after another behind the table of their ends; a parcel stands for its description."""
     ends, end = [], 0
     for frame in frames:
         end += len(frame)

@@ -11,21 +11,24 @@ from __future__ import annotations
 import copyreg
 import functools
 import importlib
-import io
 import pickle
 import sys
 import threading
 import types
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
+from procession.wire.pickled import BATCH_THRESHOLD, BUFFER_THRESHOLD, Pickled, collecting_segments
 from procession.wire.scope import LRU_WRAPPER, Scope, Where, importable, is_definition
 
 if TYPE_CHECKING:
     from typing import Protocol
 
-    class ValuePickler(Protocol):
-        """What this module needs of the pickler by value."""
+    from procession.wire.segments import Segment
+
+    class Dumping(Protocol):
+        """What this module needs of a pickler."""
 
         def dump(self, obj: object) -> None:
             """Pickle ``obj``."""
@@ -39,11 +42,21 @@ class _MustGoByValue(Exception):
     """A function or class was met that the other side cannot find by name."""
 
 
+class _HasBuffers(Exception):
+    """A large buffer or shared memory was met, which has no place in a plain pickle."""
+
+
 class _Pickler(pickle.Pickler):
     """The C pickler, with one question asked of functions and classes."""
 
-    def __init__(self, file: Any, scope: Scope, table: dict[type, Callable[[Any], Any]]) -> None:
-        super().__init__(file, PROTOCOL)
+    def __init__(
+        self,
+        file: Any,
+        scope: Scope,
+        table: dict[type, Callable[[Any], Any]],
+        keep_within: Callable[[pickle.PickleBuffer], bool],
+    ) -> None:
+        super().__init__(file, PROTOCOL, buffer_callback=keep_within)
         self.dispatch_table = table
         self.scope = scope
 
@@ -62,72 +75,160 @@ class Encoder:
 
     def dumps(self, obj: object) -> bytes:
         """Pickle ``obj`` for a receiver that needs nothing but our modules and known names."""
-        return self.dumps_with_needs(obj)[0]
+        return self._encode(obj, Buffers.WITHIN).join()
 
     def dumps_with_needs(self, obj: object) -> tuple[bytes, frozenset[str]]:
         """Pickle ``obj``, and name what of ``__main__`` the receiver must have to read it.
 
         On failure: whatever the object's own reduction raises.
         """
+        pickled = self._encode(obj, Buffers.WITHIN)
+        return pickled.join(), pickled.needs
+
+    def encode(self, obj: object) -> Pickled:
+        """Pickle ``obj``, with its large buffers beside the pickle.
+
+        On failure: whatever the object's own reduction raises.
+        """
+        return self._encode(obj, Buffers.BESIDE)
+
+    def encode_batch(self, items: object) -> Pickled | None:
+        """Pickle items as one object; None if some have large buffers or shared memory, which belong apart."""
+        try:
+            return self._encode(items, Buffers.BATCH)
+        except _HasBuffers:
+            return None
+
+    def _encode(self, obj: object, buffers: Buffers) -> Pickled:
         scratch = self._local
         if scratch.busy:  # a __reduce__ that pickles, inside of our own dump
-            return self._dumps_slowly(obj)
+            return self._encode_slowly(obj, buffers)
         scratch.busy = True
         try:
             pickler = scratch.pickler_for(self._main_names)
-            file = scratch.file
-            pickler.dump(obj)
-            data = file.getvalue()
-            needs = pickler.scope.needs
-            if needs or len(data) > _KEEP:
-                return data, scratch.reset()
-            pickler.clear_memo()
-            file.seek(0)
-            file.truncate()
-            scratch.busy = False
-            return data, _NOTHING
+            pickled = scratch.store.fill(pickler, obj, buffers, pickler.scope)
+            if pickled.needs:
+                scratch.reset()
+            else:
+                pickler.clear_memo()
+                scratch.busy = False
+            return pickled
         except _MustGoByValue:
             scratch.reset()
-            return self._dumps_slowly(obj)
+            return self._encode_slowly(obj, buffers)
         finally:
             if scratch.busy:
                 scratch.reset()
 
-    def _dumps_slowly(self, obj: object) -> tuple[bytes, frozenset[str]]:
-        scope = Scope(self._main_names)
-        return dumps_by_value(obj, scope), frozenset(scope.needs | scope.uses)
+    def _encode_slowly(self, obj: object, buffers: Buffers) -> Pickled:
+        return encode_by_value(obj, Scope(self._main_names), buffers)
 
     def pickler(self, file: Any) -> _Pickler:
-        """A fast pickler that writes to ``file``; it raises ``MUST_GO_BY_VALUE`` when it cannot."""
-        return _Pickler(file, Scope(self._main_names), dispatch_table())
+        """A fast pickler that writes to ``file``.
+
+        It raises ``MUST_BE_ENCODED`` for what it cannot write, which ``encode`` then can.
+        """
+        return _Pickler(file, Scope(self._main_names), dispatch_table(), _refuse_large)
 
 
-MUST_GO_BY_VALUE = _MustGoByValue
+MUST_BE_ENCODED = (_MustGoByValue, _HasBuffers)
 _NOTHING: frozenset[str] = frozenset()
-_KEEP = 1 << 20  #: a pickle longer than this is not worth keeping its buffer for
+
+
+class Buffers(Enum):
+    """What becomes of the large buffers of an object."""
+
+    WITHIN = auto()  #: they are copied into the pickle
+    BESIDE = auto()  #: they are collected
+    BATCH = auto()  #: those of medium size are collected, others are an error, ``_HasBuffers``
+
+
+class _Store:
+    """Takes what a pickler writes, piece by piece: large texts and bytes come as they are, not copied."""
+
+    __slots__ = ("buffers", "mode", "pieces", "segments", "write")
+
+    def __init__(self) -> None:
+        self.pieces: list[Any] = []
+        self.write = self.pieces.append
+        self.buffers: list[memoryview] = []
+        self.segments: list[Segment] = []
+        self.mode = Buffers.WITHIN
+
+    def keep_within(self, buffer: pickle.PickleBuffer) -> bool:
+        """Whether a buffer goes into the pickle; else it is collected here."""
+        if self.mode is Buffers.WITHIN:
+            return True
+        try:
+            raw = buffer.raw()
+        except BufferError:  # not contiguous: pickle says so
+            return True
+        if self.mode is Buffers.BATCH:
+            if raw.nbytes >= BUFFER_THRESHOLD:
+                raise _HasBuffers
+            if raw.nbytes < BATCH_THRESHOLD:
+                return True
+        elif raw.nbytes < BUFFER_THRESHOLD:
+            return True
+        self.buffers.append(raw)
+        return False
+
+    def fill(self, pickler: Dumping, obj: object, mode: Buffers, scope: Scope) -> Pickled:
+        """Pickle ``obj`` and return what that gave; the store is empty again."""
+        self.mode = mode
+        if mode is Buffers.WITHIN:
+            pickler.dump(obj)
+        else:
+            with collecting_segments(self.segments):
+                pickler.dump(obj)
+            if self.segments and mode is Buffers.BATCH:
+                raise _HasBuffers
+        needs = frozenset(scope.needs | scope.uses) if scope.needs or scope.uses else _NOTHING
+        pickled = Pickled(self.pieces[:], self.buffers[:], self.segments[:], needs)
+        self.pieces.clear()
+        self.buffers.clear()
+        self.segments.clear()
+        return pickled
+
+
+def _refuse_large(buffer: pickle.PickleBuffer) -> bool:
+    if memoryview(buffer).nbytes >= BUFFER_THRESHOLD:
+        raise _HasBuffers
+    return True
 
 
 class _Scratch(threading.local):
-    """One thread's pickler and its buffer: making them anew costs more than a small pickle."""
+    """One thread's pickler and its store: making them anew costs more than a small pickle."""
 
     def __init__(self) -> None:
         self.busy = False
-        self.file = io.BytesIO()
+        self.store = _Store()
         self._pickler: _Pickler | None = None
 
     def pickler_for(self, main_names: set[str] | None) -> _Pickler:
         table = dispatch_table()
         pickler = self._pickler
         if pickler is None or pickler.dispatch_table is not table:
-            pickler = self._pickler = _Pickler(self.file, Scope(main_names), table)
+            pickler = self._pickler = _Pickler(self.store, Scope(main_names), table, self.store.keep_within)
         return pickler
 
-    def reset(self) -> frozenset[str]:
-        """Begin anew, with a buffer that was not blown up; return the names that were needed."""
-        pickler = self._pickler
-        needs = frozenset(pickler.scope.needs) if pickler is not None else _NOTHING
-        self.file, self._pickler, self.busy = io.BytesIO(), None, False
-        return needs
+    def reset(self) -> None:
+        """Begin anew."""
+        self.store, self._pickler, self.busy = _Store(), None, False
+
+
+def _reduce_view(view: memoryview) -> Any:
+    """A memoryview by its bytes, which may travel beside the pickle."""
+    if not view.contiguous:
+        data: Any = bytes(view) if view.readonly else bytearray(view)
+    else:
+        data = view
+    return _rebuild_view, (pickle.PickleBuffer(data), view.format, view.shape)
+
+
+def _rebuild_view(data: Any, code: str, shape: tuple[int, ...]) -> memoryview:
+    flat = memoryview(data).cast("B")
+    return flat if code == "B" and len(shape) == 1 else flat.cast(code, shape)  # type: ignore[call-overload]
 
 
 _table: dict[type, Callable[[Any], Any]] = {}
@@ -145,16 +246,15 @@ def dispatch_table() -> dict[type, Callable[[Any], Any]]:
     extra = reduction.ForkingPickler._extra_reducers if reduction else {}
     sizes = (len(copyreg.dispatch_table), len(extra))
     if sizes != _table_sizes:
-        _table = {**copyreg.dispatch_table, **extra}
+        _table = {memoryview: _reduce_view, **copyreg.dispatch_table, **extra}
         _table_sizes = sizes
     return _table
 
 
-def dumps_by_value(obj: object, scope: Scope) -> bytes:
+def encode_by_value(obj: object, scope: Scope, buffers: Buffers) -> Pickled:
     """Pickle ``obj`` with cloudpickle, by value as far as ``scope`` says."""
-    file = io.BytesIO()
-    _value_pickler_class()(file, scope).dump(obj)
-    return file.getvalue()
+    store = _Store()
+    return store.fill(_value_pickler_class()(store, scope, store.keep_within), obj, buffers, scope)
 
 
 def module_globals(module_name: str) -> dict[str, Any]:
@@ -180,8 +280,20 @@ def _rebuild_lru(parameters: dict[str, Any], wrapped: Callable[..., Any]) -> Any
     return functools.lru_cache(**parameters)(wrapped)
 
 
+def _code_reduce(code: types.CodeType) -> Any:
+    """A code object that keeps its file's name, which cloudpickle 3.1.3 and later drop: tracebacks show its lines."""
+    import cloudpickle
+
+    make, args, *_ = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+    return _rebuild_code, (code.co_filename, make, args)
+
+
+def _rebuild_code(filename: str, make: Callable[..., types.CodeType], args: tuple[Any, ...]) -> types.CodeType:
+    return make(*args).replace(co_filename=filename)
+
+
 @functools.lru_cache(maxsize=1)
-def _value_pickler_class() -> Callable[[io.BytesIO, Scope], ValuePickler]:
+def _value_pickler_class() -> Callable[[Any, Scope, Any], Dumping]:
     """Make the pickler by value; cloudpickle is imported only when something needs it."""
     import cloudpickle
     from cloudpickle.cloudpickle import _dynamic_class_reduce
@@ -194,14 +306,14 @@ def _value_pickler_class() -> Callable[[io.BytesIO, Scope], ValuePickler]:
         ``__main__``, so that two functions see the same globals, as they do at home.
         """
 
-        def __init__(self, file: io.BytesIO, scope: Scope) -> None:
-            super().__init__(file, PROTOCOL)
+        def __init__(self, file: Any, scope: Scope, keep_within: Any) -> None:
+            super().__init__(file, PROTOCOL, buffer_callback=keep_within)
             self.scope = scope
 
         @property
         def dispatch_table(self) -> dict[type, Callable[[Any], Any]]:
             # The C pickler reads the attribute once, when it is made; an assignment would be late.
-            return {**cloudpickle.Pickler.dispatch_table, **dispatch_table()}
+            return {**cloudpickle.Pickler.dispatch_table, **dispatch_table(), types.CodeType: _code_reduce}
 
         def reducer_override(self, obj: Any) -> Any:
             if not is_definition(obj):

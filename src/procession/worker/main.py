@@ -12,14 +12,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from procession.system import close_all, wait_readable
 from procession.wire import messages
 from procession.wire.channel import Channel, Message
 from procession.wire.faults import pack_error
 from procession.wire.ledger import Ledger
 from procession.wire.mainmodule import Mirrored
+from procession.wire.messages import Encoding
 from procession.wire.serial import Encoder, loads
+from procession.worker.memory import Limits, Memory
 from procession.worker.output import Streams
-from procession.worker.runner import Runner, read_items
+from procession.worker.runner import Read, Runner, read_items
 
 
 class _Exit(Exception):
@@ -29,14 +32,16 @@ class _Exit(Exception):
 class Worker:
     """One worker process's side of the conversation."""
 
-    def __init__(self, channel: Channel, ledger: Ledger) -> None:
+    def __init__(self, channel: Channel, ledger: Ledger, limits: Limits) -> None:
         self._channel = channel
+        self._memory = Memory(channel, ledger, limits)
+        self._views = self._memory.views
         self._mirrored = Mirrored()
         self._encoder = Encoder(self._mirrored.names)
-        self._runner = Runner(channel, ledger, self._encoder)
+        self._runner = Runner(channel, ledger, self._encoder, self._memory)
         self._streams = Streams(channel)
         self._functions: dict[int, Callable[..., Any]] = {}
-        self._pickled: dict[int, memoryview] = {}  # functions that have not been needed yet
+        self._pickled: dict[int, Message] = {}  # functions that have not been needed yet
         self._handlers: dict[int, Callable[[Message], None]] = {
             messages.RUN: self._on_run,
             messages.DEFINE: self._on_define,
@@ -44,16 +49,18 @@ class Worker:
             messages.FORGET: self._on_forget,
             messages.STREAMS: self._on_streams,
             messages.EXIT: self._on_exit,
+            messages.ARENA: self._on_arena,
         }
 
     def initialize(self, body: bytes) -> bool:
         """Run the initializer and tell the engine; return whether it worked."""
-        flags, definitions, pickled = loads(body)
+        flags, definitions, pickled, _limits = loads(body)
 
         def prepare() -> None:
-            self._mirrored.receive(definitions)
+            # What is large came as files, which a starting child gets among its descriptors.
+            self._mirrored.receive(definitions, self._views.read_started)
             if pickled is not None:
-                initializer, initargs = loads(pickled)
+                initializer, initargs = self._views.read_started(pickled)
                 initializer(*initargs)
 
         return self.start(flags, prepare)
@@ -78,33 +85,51 @@ class Worker:
         """Handle messages until the end."""
         handlers = self._handlers
         try:
-            while (message := self._channel.recv()) is not None:
+            while (message := self._receive()) is not None:
                 handlers[message.data[0]](message)
         except (_Exit, ConnectionError):
             return
 
+    def _receive(self) -> Message | None:
+        """The next message; what lies idle meanwhile is given back."""
+        idle = self._memory.idle_seconds
+        if idle is not None and not wait_readable(self._channel.fileno(), idle):
+            self._memory.trim()
+        return self._channel.recv()
+
     def _on_run(self, message: Message) -> None:
         head, body = messages.unpack_run(message.data)
         self._runner.begin(head)
+        fds = message.fds
+        if head.encoding is Encoding.PARCELS or fds:
+            kept = self._memory.keep_segments()
+            read: Read = lambda frame: self._views.read(frame, fds)  # noqa: E731
+        else:
+            kept, read = None, self._views.read if head.encoding is Encoding.BATCH else loads
         try:
             function = self._functions.get(head.function_id)
             if function is None:
                 function = self._load(head.function_id)
-            items = read_items(head, body)
+            items = read_items(head, body, read)
         except BaseException as error:  # unpickling runs the user's code
             self._refuse(head.seq, error)
             self._runner.abandon()
-            return
-        self._runner.run(head, function, items)
-        self._streams.flush()
+        else:
+            self._runner.run(head, function, items, read)
+            self._streams.flush()
+        finally:
+            del kept
+            close_all(fds)
 
     def _load(self, function_id: int) -> Callable[..., Any]:
         """Unpickle a function when it is first needed: what dies of it is that chunk's."""
-        path, pickled = loads(self._pickled[function_id])
+        message = self._pickled[function_id]
+        path, pickled = loads(messages.unpack_define(message.data)[1])
         sys.path[:] = path
-        function: Callable[..., Any] = loads(pickled)
+        function: Callable[..., Any] = self._views.read(pickled, message.fds)
         self._functions[function_id] = function
         del self._pickled[function_id]
+        close_all(message.fds)
         return function
 
     def _refuse(self, seq: int, error: BaseException) -> None:
@@ -112,17 +137,22 @@ class Worker:
         self._channel.send([head, pack_error(error, self._encoder)])
 
     def _on_define(self, message: Message) -> None:
-        function_id, pickled = messages.unpack_define(message.data)
-        self._pickled[function_id] = pickled
+        self._pickled[messages.unpack_define(message.data)[0]] = message
 
     def _on_main(self, message: Message) -> None:
-        self._mirrored.receive(loads(message.data[1:]))
+        self._mirrored.receive(loads(message.data[1:]), lambda frame: self._views.read(frame, message.fds))
+        close_all(message.fds)
 
     def _on_forget(self, message: Message) -> None:
         for function_id in memoryview(bytes(message.data[1:])).cast("Q"):
             self._functions.pop(function_id, None)
-            self._pickled.pop(function_id, None)
+            definition = self._pickled.pop(function_id, None)
+            if definition is not None:
+                close_all(definition.fds)
             self._runner.forget(function_id)
+
+    def _on_arena(self, message: Message) -> None:
+        self._views.adopt(message.fds[0])
 
     def _on_streams(self, message: Message) -> None:
         self._streams.redirect(bytes(message.data[1:]))
@@ -133,8 +163,8 @@ class Worker:
 
 def main(body: bytes, sock: int, ledger: int) -> int:
     """Be a worker on the socket ``sock`` and the memory ``ledger``; return the exit code."""
-    channel = Channel(socket.socket(fileno=sock))
-    worker = Worker(channel, Ledger.adopt(ledger))
+    channel = Channel(socket.socket(fileno=sock), many_fds=True)
+    worker = Worker(channel, Ledger.adopt(ledger), Limits(*loads(body)[3]))
     if not worker.initialize(body):
         return 1
     worker.serve()
@@ -147,12 +177,13 @@ def serve_forked(
     flags: bytes,
     initializer: tuple[Callable[..., Any], tuple[Any, ...]] | None,
     identity: tuple[str, int],
+    limits: Limits,
 ) -> int:
     """Be a worker in a fork of the parent itself: ``__main__`` is all there; return the exit code."""
     from procession.worker.startup import become_forked_worker
 
     become_forked_worker(*identity)
-    worker = Worker(channel, Ledger(ledger))
+    worker = Worker(channel, Ledger(ledger), limits)
     worker.inherit_main()
 
     def prepare() -> None:

@@ -12,6 +12,7 @@ from procession.system import write_all
 from procession.wire.faults import pack_error
 from procession.wire.mainmodule import Mirrored
 from procession.wire.serial import Encoder, loads
+from procession.wire.views import Views
 
 
 def main(body: bytes, report: int) -> int:
@@ -27,8 +28,9 @@ def main(body: bytes, report: int) -> int:
     sentinel: Any = standard.parent_process()._sentinel  # type: ignore[union-attr]
     current._inheriting = True
     try:
-        mirrored.receive(definitions)
-        process: Any = loads(pickled)
+        views = Views()
+        mirrored.receive(definitions, views.read_started)
+        process: Any = views.read_started(pickled)
     except BaseException as error:
         write_all(report, pack_error(error, Encoder(mirrored.names)))
         raise

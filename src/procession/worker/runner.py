@@ -11,9 +11,10 @@ item, which any other type of value gets.
 
 from __future__ import annotations
 
+import os
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procession.wire import ledger as page
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from procession.wire.channel import Channel
     from procession.wire.ledger import Ledger
     from procession.wire.serial import Encoder
+    from procession.worker.memory import Memory
+
+#: Unpickles an item.
+Read = Callable[[Any], Any]
 
 _COLUMNS = {int: Mode.INTS, float: Mode.FLOATS, type(None): Mode.NONES}
 _KINDS = {mode: kind for kind, mode in _COLUMNS.items()}
@@ -50,8 +55,9 @@ class _Outcome(NamedTuple):
 class Runner:
     """Runs chunks, one at a time."""
 
-    def __init__(self, channel: Channel, ledger: Ledger, encoder: Encoder) -> None:
+    def __init__(self, channel: Channel, ledger: Ledger, encoder: Encoder, memory: Memory) -> None:
         self._channel = channel
+        self._memory = memory
         self._ledger = ledger
         self._encoder = encoder
         self._words = ledger.words
@@ -81,10 +87,13 @@ class Runner:
         """The chunk could not be read."""
         self._words[page.CHUNK] = 0
 
-    def run(self, head: Run, function: Callable[..., Any], items: Iterable[Any]) -> None:
-        """Run ``function`` on the items of the chunk begun, and post an outcome for each, in order."""
+    def run(self, head: Run, function: Callable[..., Any], items: Iterable[Any], read: Read = loads) -> None:
+        """Run ``function`` on the items of the chunk begun, and post an outcome for each, in order.
+
+        ``read`` unpickles an item whose turn has come.
+        """
         self._words[page.READING] = 0
-        call = _caller(function, head.style, head.encoding)
+        call = _caller(function, head.style, head.encoding, read)
         plain = head.timed or head.count == 1
         mode = Mode.FRAMES if plain else self._modes.get(head.function_id, Mode.INTS)
         self._run_all(call, iter(items), head.count, mode)
@@ -148,13 +157,17 @@ class Runner:
             self._ledger.renew_recall()
         self._map.seek(page.DATA)
 
-    def _post_alone(self, data: bytes, *, is_error: bool) -> None:
-        """Send one outcome that is too long for a leaf; the leaf is empty."""
+    def _post_alone(self, data: bytes, *, is_error: bool, fds: list[int]) -> None:
+        """Send one outcome that is too long for a leaf, or has descriptors; the leaf is empty."""
         words = self._words
         body: list[Any] = [struct.pack("<q", -len(data) if is_error else len(data)), data]
         if self._head.timed:
             body.insert(0, struct.pack("<d", self._item_seconds()))
-        self._send(Mode.FRAMES, 1, body, final=False)
+        try:
+            self._send(Mode.FRAMES, 1, body, final=False, fds=fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
         words[page.LEAF] += 1
         words[page.FIRST] += 1
         words[page.LEAF] += 1
@@ -162,12 +175,12 @@ class Runner:
         if words[page.RECALLED]:
             self._ledger.renew_recall()
 
-    def _send(self, mode: Mode, count: int, body: list[Any], *, final: bool) -> None:
+    def _send(self, mode: Mode, count: int, body: list[Any], *, final: bool, fds: Sequence[int] = ()) -> None:
         head = self._head
         seconds = (time.monotonic_ns() - self._begin) * 1e-9
         first = self._words[page.FIRST]
         part = pack_part(mode, final, head.timed, count, head.seq, first, seconds)
-        self._channel.send([part, *body])
+        self._channel.send([part, *body], fds)
 
     def _fill_column(self, call: Callable[[Any], Any], items: Iterator[Any], mode: Mode) -> tuple[int, _Outcome | None]:
         """Run items while their values are of the column's type; return how many were taken."""
@@ -227,40 +240,47 @@ class Runner:
                 continue
             if timed:
                 self._put_outcome(_Outcome(value))
-                continue
-            try:
-                dump(value)
-                table[words[page.DONE]] = tell() - page.DATA
-                clear()
-                words[page.DONE] += 1
-            except BaseException:  # by value, too long for the leaf, or not to be pickled
-                self._put_outcome(_Outcome(value))
+            else:
+                try:
+                    dump(value)
+                    table[words[page.DONE]] = tell() - page.DATA
+                    clear()
+                    words[page.DONE] += 1
+                except BaseException:  # by value, too long for the leaf, or not to be pickled
+                    self._put_outcome(_Outcome(value))
+            value = None  # its memory may be what the next item needs
         return taken
 
     def _put_outcome(self, outcome: _Outcome) -> None:
         """Add an outcome that the fast pickler cannot write straight into the leaf."""
         value, error = outcome
         data = b""
+        fds: list[int] = []
         if error is None:
             self._pickler.clear_memo()
             try:
-                data = self._encoder.dumps(value)
+                pickled = self._encoder.encode(value)
             except BaseException as failure:  # whatever a foreign __reduce__ raises
                 error = _not_sendable(value, failure, self._encoder)
+            else:
+                try:
+                    data = self._memory.box(pickled, fds)
+                except MemoryError as failure:
+                    error = failure
         if error is not None:
             _strip_our_frames(error)
-            data = pack_error(error, self._encoder)
-        self._put(data, is_error=error is not None)
+            data = pack_error(error, self._encoder, lambda pickled: self._memory.box(pickled, fds))
+        self._put(data, is_error=error is not None, fds=fds)
 
-    def _put(self, data: bytes, *, is_error: bool) -> None:
+    def _put(self, data: bytes, *, is_error: bool, fds: list[int]) -> None:
         words = self._words
         row = words[page.DONE]
         start = abs(self._ledger.table[row - 1]) if row else 0
-        if row and start + len(data) > page.DATA_SIZE:
+        if row and (fds or start + len(data) > page.DATA_SIZE):
             self._post(final=False)
             row = start = 0
-        if len(data) > page.DATA_SIZE:
-            self._post_alone(data, is_error=is_error)
+        if fds or len(data) > page.DATA_SIZE:
+            self._post_alone(data, is_error=is_error, fds=fds)
             return
         end = start + len(data)
         self._ledger.data[start:end] = data
@@ -274,7 +294,7 @@ class Runner:
         return (time.monotonic_ns() - self._item_begin) * 1e-9
 
 
-def read_items(head: Run, body: memoryview) -> Iterable[Any]:
+def read_items(head: Run, body: memoryview, read: Read) -> Iterable[Any]:
     """Read the items of a chunk; items with a pickle each stay pickled until their turn.
 
     On failure: what unpickling raises, for a chunk that is one pickle.
@@ -282,22 +302,22 @@ def read_items(head: Run, body: memoryview) -> Iterable[Any]:
     if head.encoding is Encoding.RANGE:
         return unpack_range(body)
     if head.encoding is Encoding.BATCH:
-        items: list[Any] = loads(body)
+        items: list[Any] = read(body)
         return items
     return split_frames(body, head.count)
 
 
-def _caller(function: Callable[..., Any], style: Style, encoding: Encoding) -> Callable[[Any], Any]:
+def _caller(function: Callable[..., Any], style: Style, encoding: Encoding, read: Read) -> Callable[[Any], Any]:
     """What to call with an item as ``read_items`` gives it."""
-    if encoding is not Encoding.FRAMES:
+    if encoding is not Encoding.FRAMES and encoding is not Encoding.PARCELS:
         return _plain_caller(function, style)
     if style is Style.MAP:
-        return lambda frame: function(loads(frame))
+        return lambda frame: function(read(frame))
     if style is Style.STAR:
-        return lambda frame: function(*loads(frame))
+        return lambda frame: function(*read(frame))
 
     def call(frame: Any) -> Any:
-        args, kwargs = loads(frame)
+        args, kwargs = read(frame)
         return function(*args, **kwargs)
 
     return call

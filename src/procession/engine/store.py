@@ -1,0 +1,84 @@
+"""The store: the parent's shared memory for what a pool sends to its workers.
+
+Owns the pool's arena.  Packing is done by whoever pickles, without the engine's lock; a limit that is
+reached is a ``NoRoom``, which the caller turns into waiting.
+"""
+
+from __future__ import annotations
+
+from procession.system import usable_memory
+from procession.wire.arena import IDLE_SECONDS, Arena, Block, NoRoom
+from procession.wire.parcel import Frame, Known, pack
+from procession.wire.pickled import Pickled
+from procession.worker.memory import Limits
+
+#: Of the memory that may be used, what the blocks of one pool may hold unless the caller says otherwise.
+DEFAULT_SHARE = 0.5
+
+#: Of that, what the workers together may keep for results; more goes into files that are not recycled.
+_RESULTS_SHARE = 0.25
+
+#: Shared memory behind the items of one chunk: long against the cost of a message, short against memory.
+CHUNK_BYTES = 32 << 20
+
+
+class Store:
+    """The blocks of one pool."""
+
+    def __init__(self, limit: int | None, workers: int) -> None:
+        total = limit if limit is not None else int(DEFAULT_SHARE * usable_memory())
+        results = int(total * _RESULTS_SHARE)
+        self.total = total
+        self.worker_limits = Limits(results // workers, total)
+        self._arena = Arena(total - results)
+
+    def fileno(self) -> int:
+        """The descriptor of the arena."""
+        return self._arena.fileno()
+
+    def pack(self, pickled: Pickled, known: Known | None = None, *, exclusive: bool = True) -> Frame:
+        """Copy what is large of a pickle into shared memory, which is for one worker alone if ``exclusive``.
+
+        On failure: ``NoRoom`` when there will be some later; ``MemoryError`` when it never fits.
+        """
+        try:
+            return pack(pickled, self._allocate, known, exclusive=exclusive)
+        except NoRoom:
+            if known is None:
+                raise
+            known.clear()  # it may be what takes the room
+            return pack(pickled, self._allocate, known)
+
+    def _allocate(self, length: int) -> Block:
+        if length > self._arena.limit:
+            raise MemoryError(
+                f"an object of {length:,} bytes does not fit into the shared memory of the pool: "
+                f"block_memory={self.total:,}, of which {self._arena.limit:,} are for what is sent to workers. "
+                "Send it in parts, send a path to a file, or give the pool more"
+            )
+        return self._arena.allocate(length)
+
+    def has_room(self, length: int) -> bool:
+        """Whether a block of ``length`` bytes could be had now."""
+        return self._arena.has_room(length)
+
+    def exhausted(self, full: NoRoom) -> MemoryError:
+        """The error for a wait that cannot end: nothing runs, and yet there is no room."""
+        return MemoryError(
+            f"no room for {full.wanted:,} bytes of shared memory: {full.used:,} of {full.limit:,} are in use "
+            f"(block_memory={self.total:,}), and nothing runs that would give some back. Workers may keep "
+            "arrays of earlier items in global variables or caches; give the pool more, or let them go"
+        )
+
+    @property
+    def has_free(self) -> bool:
+        """Whether ``trim`` would have something to give back, sooner or later."""
+        return self._arena.has_free
+
+    def trim(self) -> None:
+        """Give back to the system what has not been used for a while."""
+        self._arena.trim(IDLE_SECONDS)
+
+    def close(self) -> None:
+        """Give everything back; what workers have mapped ends with them."""
+        self._arena.close()

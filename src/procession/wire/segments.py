@@ -1,0 +1,106 @@
+"""Segments: memory that processes share on purpose, known to all of them by one name.
+
+A segment is an anonymous file, mapped once in every process that has it, and gone with the last of
+them.  It travels by descriptor: with our own messages (``pickled.attach``), with a starting child, or,
+in the queues and pipes of multiprocessing, through its resource sharer.
+
+Owns this process's table of segments, which does not keep them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+from weakref import WeakValueDictionary
+
+from procession.system import anonymous_file
+from procession.system.mapping import Region, map_range
+from procession.wire.pickled import attach
+
+Name = tuple[int, int]
+
+
+class Segment:
+    """One segment in this process."""
+
+    __slots__ = ("__weakref__", "fd", "name", "region", "size")
+
+    def __init__(self, name: Name, fd: int, size: int) -> None:
+        self.name = name
+        self.fd = fd
+        self.size = size
+        self.region: Region = map_range(fd, 0, max(1, size), shared=True)
+
+    @property
+    def view(self) -> memoryview:
+        """Its bytes; the view keeps the memory, but not the segment."""
+        return self.region.view[: self.size]
+
+    @property
+    def address(self) -> int:
+        """Where it is mapped here."""
+        return self.region.keeper.address
+
+    def __reduce__(self) -> Any:
+        from multiprocessing.context import get_spawning_popen
+
+        if get_spawning_popen() is None and attach(self):
+            return find, (self.name,)
+        from multiprocessing.reduction import DupFd
+
+        return _receive, (self.name, DupFd(self.fd), self.size)
+
+    def __del__(self) -> None:
+        fd = getattr(self, "fd", -1)
+        if fd >= 0:
+            os.close(fd)
+
+
+_known: WeakValueDictionary[Name, Segment] = WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def create(size: int) -> Segment:
+    """Make a segment of zeros.  On failure: ``MemoryError``."""
+    words = memoryview(os.urandom(16)).cast("q")
+    fd = anonymous_file("procession-segment")
+    try:
+        os.ftruncate(fd, max(1, size))
+        segment = Segment((words[0], words[1]), fd, size)
+    except OSError as error:
+        os.close(fd)
+        raise MemoryError(f"the system has no room for {size:,} bytes of shared memory: {error}") from error
+    _known[segment.name] = segment
+    return segment
+
+
+def adopt(name: Name, fd: int, size: int) -> Segment:
+    """The segment of this name; maps ``fd``, which is then the segment's, if it is not here yet."""
+    with _lock:
+        segment = _known.get(name)
+        if segment is None:
+            segment = _known[name] = Segment(name, fd, size)
+        else:
+            os.close(fd)
+        return segment
+
+
+def find(name: Name) -> Segment:
+    """The segment of this name, which came with the message that is being read."""
+    return _known[name]
+
+
+def _receive(name: Name, dup: Any, size: int) -> Segment:
+    """Rebuild a segment whose descriptor comes by multiprocessing's own ways."""
+    segment = _known.get(name)
+    fd = os.dup(dup.detach()) if segment is None else -1
+    return adopt(name, fd, size) if segment is None else segment
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
