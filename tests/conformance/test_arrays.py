@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.helpers import arrays, tasks
-from tests.helpers.arrays import BIG, KINDS, SMALL, facts, ramp, reference
+from tests.helpers.arrays import BIG, KINDS, MIDDLE, SMALL, facts, ramp, reference
 from tests.helpers.eventually import eventually
 from tests.helpers.gates import Gate
 
@@ -24,7 +24,7 @@ MANY = 100_000
 
 copied = pytest.mark.needs_processes("in the caller's process nothing is copied")
 beyond = pytest.mark.not_in_stdlib("not in its interface")
-sizes = pytest.mark.parametrize("count", [SMALL, BIG], ids=["small", "big"])
+sizes = pytest.mark.parametrize("count", [SMALL, MIDDLE, BIG], ids=["small", "middle", "big"])
 
 # ------------------------------------------------------------------------------------------------------------- faces
 
@@ -75,18 +75,13 @@ def _by_keyword(function: Callable[[Any], Any], *, item: Any) -> Any:
     return function(item)
 
 
-faces = pytest.mark.parametrize(
-    "run",
-    [
-        *(pytest.param(run, id=name) for name, run in STANDARD_FACES.items()),
-        *(pytest.param(run, id=name, marks=beyond) for name, run in OUR_FACES.items()),
-    ],
-)
+ALL_FACES = {**STANDARD_FACES, **OUR_FACES}
+faces = pytest.mark.parametrize("run", [pytest.param(run, id=name) for name, run in ALL_FACES.items()])
 
 
 @functools.cache
 def _all_kinds() -> dict[str, Any]:
-    return {f"{name}-{count}": make(count) for name, make in KINDS.items() for count in (SMALL, BIG)}
+    return {f"{name}-{count}": make(count) for name, make in KINDS.items() for count in (SMALL, MIDDLE, BIG)}
 
 
 @functools.cache
@@ -100,6 +95,16 @@ def one_pool(no_leaks: None) -> Iterator[Any]:
     import procession
 
     with procession.Pool(2) as pool:
+        yield pool
+    pool.join()
+
+
+@pytest.fixture
+def one_worker(no_leaks: None) -> Iterator[Any]:
+    """Give a pool of one worker, of the default start method: what it keeps is found again by the next task."""
+    import procession
+
+    with procession.Pool(1) as pool:
         yield pool
     pool.join()
 
@@ -133,13 +138,27 @@ def test_every_kind_travels_whatever_the_start_method(pool: Any) -> None:
     assert _differing(_expected_facts(), [facts(value) for value in pool.map(arrays.same, items)]) == {}
 
 
-@faces
-def test_values_are_equal_through_every_face(pool: Any, run: Run) -> None:
+def test_values_are_equal_through_every_face(pool: Any, subject: Subject) -> None:
     """`f(x)` of arrays is the same wherever it is computed, small ones and big ones mixed."""
-    items = [ramp(count, start) for start, count in enumerate([10, BIG, 1, 3 * BIG, 100, BIG])]
-    for item, found in zip(items, run(pool, tasks.double, items), strict=True):
-        np.testing.assert_array_equal(found, 2 * item)
-        assert type(found) is np.ndarray
+    items = [ramp(count, start) for start, count in enumerate([10, BIG, 1, 3 * BIG, MIDDLE, 100, BIG])]
+    for name, run in (STANDARD_FACES if subject.is_stdlib else ALL_FACES).items():
+        for item, found in zip(items, run(pool, tasks.double, items), strict=True):
+            np.testing.assert_array_equal(found, 2 * item, name)
+            assert type(found) is np.ndarray
+
+
+@beyond
+def test_no_size_is_special(one_pool: Any) -> None:
+    """Values of sizes around those at which the way changes arrive as they are, alone, in chunks and in pairs."""
+    lengths = [(1 << power) + more for power in (15, 16, 17, 18, 20) for more in (-129, -64, -1, 0, 1, 64)]
+    for make in (bytes, bytearray, lambda n: np.ones(n, "i1"), lambda n: "x" * n):
+        values = [make(length) for length in lengths]
+        expected = [facts(value) for value in values]
+        assert one_pool.map(arrays.facts_of_one, values) == expected
+        assert [one_pool.apply(arrays.facts_of_one, (value,)) for value in values] == expected
+        assert facts(one_pool.map(arrays.same, values)) == ("list", expected)
+        assert [facts(one_pool.apply(arrays.same, (value,))) for value in values] == expected
+        assert [a for a, _ in one_pool.starmap(arrays.facts_of, [(v, v) for v in values], 4)] == expected
 
 
 @beyond
@@ -192,27 +211,28 @@ def _are_same(one: Any, other: Any) -> bool:
     return one is other
 
 
-@copied
-def test_two_big_views_of_one_array_are_two_arrays(pool: Any) -> None:
+@beyond
+def test_two_big_views_of_one_array_are_two_arrays(one_pool: Any) -> None:
     """Overlapping views arrive as arrays of their own, as a pickle makes them: writing in one leaves the other."""
     base = np.zeros(2 * BIG)
     for parts in ([base, base[:BIG]], [base[BIG:], base], [base[:BIG], base[BIG // 2 :]], [base, base.reshape(2, -1)]):
-        assert pool.apply(arrays.scribble_in, (parts,)) == [0, 0]
-        assert pool.map(arrays.scribble_in, [parts] * 3) == [[0, 0]] * 3
+        assert one_pool.apply(arrays.scribble_in, (parts,)) == [0, 0]
+        assert one_pool.map(arrays.scribble_in, [parts] * 3) == [[0, 0]] * 3
     assert not base.any()
 
 
+@beyond
 @pytest.mark.parametrize("method", ["apply", "map"])
-def test_a_hundred_thousand_small_arrays_are_one_value(pool: Any, method: str) -> None:
+def test_a_hundred_thousand_small_arrays_are_one_value(one_pool: Any, method: str) -> None:
     """A list of very many small arrays, none of which is big, is a value like others, in both directions."""
     many = arrays.make_many_small(MANY)
     total = arrays.total_of_all(many)
     if method == "apply":
-        assert pool.apply(arrays.total_of_all, (many,)) == total
-        found = pool.apply(arrays.make_many_small, (MANY,))
+        assert one_pool.apply(arrays.total_of_all, (many,)) == total
+        found = one_pool.apply(arrays.make_many_small, (MANY,))
     else:
-        assert pool.map(arrays.total_of_all, [many]) == [total]
-        [found] = pool.map(arrays.make_many_small, [MANY])
+        assert one_pool.map(arrays.total_of_all, [many]) == [total]
+        [found] = one_pool.map(arrays.make_many_small, [MANY])
     assert len(found) == MANY
     assert arrays.total_of_all(found) == total
 
@@ -244,30 +264,28 @@ def _views(count: int) -> dict[str, memoryview]:
     }
 
 
-@beyond  # a memoryview cannot be pickled
-@copied
+@beyond
 @sizes
-def test_a_memoryview_arrives_as_a_memoryview(pool: Any, count: int) -> None:
+def test_a_memoryview_arrives_as_a_memoryview(one_pool: Any, count: int) -> None:
     """Format, shape and bytes of a memoryview are kept, in both directions, and it is writable if it was."""
     views = _views(count)
     expected = {name: facts(view) for name, view in views.items()}
-    found = {name: pool.submit(arrays.facts_of_one, view) for name, view in views.items()}
+    found = {name: one_pool.submit(arrays.facts_of_one, view) for name, view in views.items()}
     errors = {name: task.exception(DEADLINE) for name, task in found.items()}
     assert {name: error for name, error in errors.items() if error} == {}
     assert {name: task.result() for name, task in found.items()} == expected
-    back = pool.map(arrays.same, list(views.values()))
+    back = one_pool.map(arrays.same, list(views.values()))
     assert {name: facts(view) for name, view in zip(views, back, strict=True)} == expected
 
 
 @beyond
-@copied
-def test_a_memoryview_that_cannot_be_rebuilt_says_so(pool: Any) -> None:
+def test_a_memoryview_that_cannot_be_rebuilt_says_so(one_pool: Any) -> None:
     """A format that only the exporter knows is an error of the call, and the pool goes on."""
     for size in (10, 50_000):
         view = memoryview((arrays.Record * size)())
         with pytest.raises((pickle.PicklingError, TypeError, ValueError, NotImplementedError)):
-            pool.apply(arrays.facts_of_one, (view,))
-    assert pool.apply(tasks.double, (2,)) == 4
+            one_pool.apply(arrays.facts_of_one, (view,))
+    assert one_pool.apply(tasks.double, (2,)) == 4
 
 
 @copied
@@ -289,8 +307,8 @@ def _grow(data: bytearray) -> tuple[bytes, int]:
     return before, len(data)
 
 
-@copied
-def test_frames_of_pandas_travel(pool: Any) -> None:
+@beyond
+def test_frames_of_pandas_travel(one_pool: Any) -> None:
     """A DataFrame arrives equal, with its dtypes and index, can be changed in the worker, and comes back."""
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(
@@ -299,9 +317,9 @@ def test_frames_of_pandas_travel(pool: Any) -> None:
     )
     frame["text"] = "x"
     frame["kind"] = pd.Categorical(["odd", "even"] * (BIG // 2))
-    for found in (pool.apply(arrays.same, (frame,)), *pool.map(arrays.same, [frame, frame])):
+    for found in (one_pool.apply(arrays.same, (frame,)), *one_pool.map(arrays.same, [frame, frame])):
         pd.testing.assert_frame_equal(found, frame)
-    assert pool.map(_change_frame, [frame] * 4, 2) == [0.0] * 4
+    assert one_pool.map(_change_frame, [frame] * 4, 2) == [0.0] * 4
     assert frame.loc[5, "a"] == 0
 
 
@@ -332,25 +350,25 @@ ALL_THE_SAME: dict[str, Callable[[Any, Any, int], list[Any]]] = {
 unseen = pytest.mark.not_in_stdlib("items that are one object arrive as one object within a chunk")
 
 
-@unseen
-@copied
+@beyond
 @sizes
 @pytest.mark.parametrize("call", [pytest.param(call, id=name) for name, call in ALL_THE_SAME.items()])
 def test_what_a_task_writes_in_its_array_is_seen_by_nobody(
-    pool: Any, count: int, call: Callable[[Any, Any, int], list[Any]]
+    one_pool: Any, count: int, call: Callable[[Any, Any, int], list[Any]]
 ) -> None:
     """Tasks that get one array each find it as it was sent, however they are grouped, and so does the caller."""
     array = np.full(count, 5.0)
     for _ in range(2):
-        assert call(pool, array, 10) == [5.0] * 10
+        assert call(one_pool, array, 10) == [5.0] * 10
         assert arrays.uniform_value(array) == 5
 
 
-@beyond
+@unseen
 @copied
-def test_submitted_tasks_do_not_see_each_others_writing(pool: Any) -> None:
-    """Tasks that were submitted one by one with the same array each find it as it was."""
+def test_tasks_do_not_see_each_others_writing_whatever_the_start_method(pool: Any) -> None:
+    """Tasks that get the same array each find it as it was, in workers that were started in any way."""
     array = np.full(BIG, 5.0)
+    assert pool.map(arrays.scribble, [array] * 20) == [5.0] * 20
     assert _submit(pool, arrays.scribble, [array] * 20) == [5.0] * 20
     assert [outcome.value for outcome in pool.outcomes(arrays.scribble, [array] * 20)] == [5.0] * 20
     assert arrays.uniform_value(array) == 5
@@ -379,45 +397,44 @@ def _value_and_pid(array: Any) -> tuple[Any, int]:
     return arrays.uniform_value(array), os.getpid()
 
 
-@copied
-@beyond  # alignment
+@beyond
 @faces
-def test_a_big_argument_is_writable_and_aligned(pool: Any, run: Run) -> None:
+def test_a_big_argument_is_writable_and_aligned(one_pool: Any, run: Run) -> None:
     """A task may write in its arrays, which begin at a multiple of 64 bytes."""
     items = [ramp(), ramp(BIG + 3).astype("f4"), ramp(3 * BIG).astype("i1"), np.asfortranarray(ramp().reshape(2, -1))]
-    assert run(pool, arrays.is_writable_and_aligned, items * 3) == [True] * 12
+    assert run(one_pool, arrays.is_writable_and_aligned, items * 3) == [True] * 12
 
 
-@copied
 @beyond
-def test_every_part_of_an_item_is_writable_and_aligned(pool: Any) -> None:
+def test_every_part_of_an_item_is_writable_and_aligned(one_pool: Any) -> None:
     """Each of several big arrays in one item is aligned, whatever the lengths of those before it."""
     parts = [np.zeros(200_001 + n, "u1") for n in range(5)]
-    assert pool.apply(_all_aligned, (parts, {"bytes": bytes(200_003), "more": parts[::-1]}))
-    assert pool.starmap(_all_aligned, [(parts, {})] * 4) == [True] * 4
+    assert one_pool.apply(_all_aligned, (parts, {"bytes": bytes(200_003), "more": parts[::-1]}))
+    assert one_pool.starmap(_all_aligned, [(parts, {})] * 4) == [True] * 4
 
 
 def _all_aligned(parts: list[Any], more: dict[str, Any]) -> bool:
     return all(map(arrays.is_writable_and_aligned, parts + more.get("more", [])))
 
 
-@copied
+@beyond
 @pytest.mark.parametrize("take", [slice(None), slice(10, 20), slice(-1, None)], ids=["whole", "some", "last"])
-def test_what_a_worker_keeps_stays_as_it_is(make_pool: Callable[..., Any], take: slice) -> None:
+def test_what_a_worker_keeps_stays_as_it_is(one_worker: Any, take: slice) -> None:
     """A view that a worker keeps is unchanged while hundreds of other arrays come and go, from a first one on."""
-    pool = make_pool(1)
     expected = []
     for number in range(3):
         kept = ramp(BIG, number)
-        pool.apply(_keep_part, (kept, take))
+        one_worker.apply(_keep_part, (kept, take))
         expected.append(kept[take].sum())
         for other in range(60):
             array = np.full(BIG, float(other))
-            assert pool.apply(tasks.double, (array,))[0] == 2 * other
-            pool.map(arrays.scribble, [array, kept] * 2)
-        assert pool.apply(_kept_sums) == expected
-    assert sum(pool.imap(arrays.uniform_value, (np.full(BIG, float(n)) for n in range(100)), 7)) == sum(range(100))
-    assert pool.apply(_kept_sums) == expected
+            assert one_worker.apply(tasks.double, (array,))[0] == 2 * other
+            one_worker.map(arrays.scribble, [array, kept] * 2)
+        assert one_worker.apply(_kept_sums) == expected
+    assert sum(one_worker.imap(arrays.uniform_value, (np.full(BIG, float(n)) for n in range(100)), 7)) == sum(
+        range(100)
+    )
+    assert one_worker.apply(_kept_sums) == expected
 
 
 def _keep_part(array: Any, take: slice) -> None:
@@ -428,31 +445,28 @@ def _kept_sums() -> list[float]:
     return [part.sum() for part in arrays.kept]
 
 
-@copied
-def test_what_a_worker_keeps_and_has_written_in_stays_so(make_pool: Callable[..., Any]) -> None:
+@beyond
+def test_what_a_worker_keeps_and_has_written_in_stays_so(one_worker: Any) -> None:
     """Kept arrays hold what their worker wrote in them, not what it got nor what comes later."""
-    pool = make_pool(1)
     array = np.full(BIG, 5.0)
     for value in range(5):
-        pool.apply(arrays.keep_and_write, (float(value), array))
-        pool.starmap(arrays.keep_and_write, [(float(value), array)] * 2)
+        one_worker.apply(arrays.keep_and_write, (float(value), array))
+        one_worker.starmap(arrays.keep_and_write, [(float(value), array)] * 2)
     for other in range(100):
-        pool.apply(arrays.scribble, (np.full(BIG, float(other)),))
+        one_worker.apply(arrays.scribble, (np.full(BIG, float(other)),))
     expected = [facts(np.full(BIG, float(value))) for value in range(5) for _ in range(3)]
-    assert pool.apply(arrays.kept_facts) == expected
+    assert one_worker.apply(arrays.kept_facts) == expected
 
 
-@copied
 @beyond
-def test_what_a_task_left_running_keeps_is_its_own(make_pool: Callable[..., Any], gate: Gate) -> None:
+def test_what_a_task_left_running_keeps_is_its_own(one_worker: Any, gate: Gate) -> None:
     """An array that a thread of the worker still reads after its task has ended is not recycled under it."""
-    pool = make_pool(1)
     array = np.full(BIG, 5.0)
-    pool.apply(_read_later, (gate, array))
+    one_worker.apply(_read_later, (gate, array))
     for other in range(50):
-        assert pool.apply(arrays.uniform_value, (np.full(BIG, float(other)),)) == other
+        assert one_worker.apply(arrays.uniform_value, (np.full(BIG, float(other)),)) == other
     gate.open()
-    eventually(lambda: pool.apply(arrays.kept_lists) == [5.0 * BIG])
+    eventually(lambda: one_worker.apply(arrays.kept_lists) == [5.0 * BIG])
 
 
 def _read_later(gate: Gate, array: Any) -> None:
@@ -486,10 +500,9 @@ def test_the_caller_may_reuse_its_array_at_once(make_pool: Callable[..., Any], g
     assert [result.get(DEADLINE) for result in results] == list(range(30))
 
 
-@copied
 @beyond
 @pytest.mark.parametrize("place", [0, BIG // 2, BIG - 1], ids=["first", "middle", "last"])
-def test_a_single_changed_element_is_noticed(pool: Any, place: int) -> None:
+def test_a_single_changed_element_is_noticed(one_pool: Any, place: int) -> None:
     """An array in which one element changes between two calls arrives as it is, through every face."""
     array = np.zeros(BIG)
 
@@ -499,24 +512,23 @@ def test_a_single_changed_element_is_noticed(pool: Any, place: int) -> None:
             yield array
 
     read = functools.partial(_element, place)
-    assert list(pool.imap(read, changing(20))) == list(range(20))
-    assert list(pool.imap(read, changing(20), 3)) == list(range(20))
-    assert sorted(pool.imap_unordered(read, changing(20), 2)) == list(range(20))
-    assert [outcome.value for outcome in pool.outcomes(read, changing(20))] == list(range(20))
-    assert [task.result(DEADLINE) for task in [pool.submit(read, item) for item in changing(20)]] == list(range(20))
-    assert [result.get() for result in [pool.map_async(read, [item] * 2) for item in changing(5)]] == [
+    assert list(one_pool.imap(read, changing(20))) == list(range(20))
+    assert list(one_pool.imap(read, changing(20), 3)) == list(range(20))
+    assert sorted(one_pool.imap_unordered(read, changing(20), 2)) == list(range(20))
+    assert [outcome.value for outcome in one_pool.outcomes(read, changing(20))] == list(range(20))
+    assert [task.result(DEADLINE) for task in [one_pool.submit(read, item) for item in changing(20)]] == list(range(20))
+    assert [result.get() for result in [one_pool.map_async(read, [item] * 2) for item in changing(5)]] == [
         [n, n] for n in range(5)
     ]
-    assert [pool.map(read, [item] * 3) for item in changing(5)] == [[n] * 3 for n in range(5)]
+    assert [one_pool.map(read, [item] * 3) for item in changing(5)] == [[n] * 3 for n in range(5)]
 
 
 def _element(place: int, array: Any) -> Any:
     return array[place].item()
 
 
-@copied
 @beyond
-def test_a_generator_may_yield_one_buffer_again_and_again(pool: Any) -> None:
+def test_a_generator_may_yield_one_buffer_again_and_again(one_pool: Any) -> None:
     """Bytearrays and memoryviews on one buffer arrive with what was in them when they were yielded."""
     buffer = bytearray(300_000)
 
@@ -526,36 +538,34 @@ def test_a_generator_may_yield_one_buffer_again_and_again(pool: Any) -> None:
             yield wrap(buffer)
 
     for wrap in (memoryview, lambda data: data, lambda data: np.frombuffer(data, "u1"), lambda data: [data]):
-        assert list(pool.imap(_last, filled(wrap), 4)) == list(range(20))
+        assert list(one_pool.imap(_last, filled(wrap), 4)) == list(range(20))
 
 
 def _last(data: Any) -> int:
     return int(data[0][-1] if isinstance(data, list) else data[-1])
 
 
-@copied
 @beyond
-def test_a_sent_bytearray_can_be_resized_at_once(pool: Any) -> None:
+def test_a_sent_bytearray_can_be_resized_at_once(one_pool: Any) -> None:
     """Nothing holds on to the caller's buffer once the call has returned."""
     data = bytearray(300_000)
     for call in (
-        lambda: pool.apply(arrays.facts_of_one, (data,)),
-        lambda: pool.map(arrays.facts_of_one, [data] * 3),
-        lambda: pool.starmap(arrays.facts_of, [(data, 1)] * 3),
-        lambda: list(pool.imap(arrays.facts_of_one, [data] * 3)),
-        lambda: pool.submit(arrays.facts_of_one, data).result(DEADLINE),
-        lambda: pool.map_async(arrays.facts_of_one, [data] * 3).get(DEADLINE),
+        lambda: one_pool.apply(arrays.facts_of_one, (data,)),
+        lambda: one_pool.map(arrays.facts_of_one, [data] * 3),
+        lambda: one_pool.starmap(arrays.facts_of, [(data, 1)] * 3),
+        lambda: list(one_pool.imap(arrays.facts_of_one, [data] * 3)),
+        lambda: one_pool.submit(arrays.facts_of_one, data).result(DEADLINE),
+        lambda: one_pool.map_async(arrays.facts_of_one, [data] * 3).get(DEADLINE),
     ):
         call()
         data.append(1)
     with memoryview(data) as view:
-        pool.map(arrays.facts_of_one, [view, view])
+        one_pool.map(arrays.facts_of_one, [view, view])
     data.append(1)
 
 
 @beyond
-@copied
-def test_nothing_keeps_the_callers_array(pool: Any) -> None:
+def test_nothing_keeps_the_callers_array(one_pool: Any) -> None:
     """Once a call has ended, nobody but the caller refers to the array that was its argument."""
     import weakref
 
@@ -569,11 +579,11 @@ def test_nothing_keeps_the_callers_array(pool: Any) -> None:
         return seen
 
     seen = [
-        sent(lambda array: pool.apply(arrays.ends, (array,))),
-        sent(lambda array: pool.map(arrays.ends, [array] * 4)),
-        sent(lambda array: list(pool.imap(arrays.ends, [array] * 4))),
-        sent(lambda array: pool.submit(arrays.ends, array).result(DEADLINE)),
-        sent(lambda array: pool.map(functools.partial(_add_to, array), [1, 2])),
+        sent(lambda array: one_pool.apply(arrays.ends, (array,))),
+        sent(lambda array: one_pool.map(arrays.ends, [array] * 4)),
+        sent(lambda array: list(one_pool.imap(arrays.ends, [array] * 4))),
+        sent(lambda array: one_pool.submit(arrays.ends, array).result(DEADLINE)),
+        sent(lambda array: one_pool.map(functools.partial(_add_to, array), [1, 2])),
     ]
     eventually(lambda: gc.collect() >= 0 and [ref() is None for ref in seen] == [True] * len(seen))
 
@@ -627,29 +637,27 @@ def test_results_outlive_their_pool(make_pool: Callable[..., Any], ending: str) 
     assert arrays.uniform_value(view) == 1
 
 
-@copied
-def test_results_stay_as_they_are_while_others_come(make_pool: Callable[..., Any]) -> None:
+@beyond
+def test_results_stay_as_they_are_while_others_come(one_worker: Any) -> None:
     """Kept results, and views of them, are unchanged by hundreds that follow, kept and dropped by turns."""
-    pool = make_pool(1)
     kept = {}
     for number in range(150):
-        result = pool.apply(arrays.make_filled, (float(number),))
+        result = one_worker.apply(arrays.make_filled, (float(number),))
         assert arrays.uniform_value(result) == number
         if number % 5 == 0:
             kept[number] = result if number % 2 else result[100:200]
-    for number, result in enumerate(pool.imap(arrays.make_filled, range(100), 3)):
+    for number, result in enumerate(one_worker.imap(arrays.make_filled, range(100), 3)):
         assert arrays.uniform_value(result) == number
     assert {number: arrays.uniform_value(result) for number, result in kept.items()} == {n: n for n in kept}
 
 
-@copied
+@beyond
 @pytest.mark.parametrize("chunksize", [1, 10])
-def test_a_result_is_taken_when_it_is_returned(make_pool: Callable[..., Any], chunksize: int) -> None:
+def test_a_result_is_taken_when_it_is_returned(one_worker: Any, chunksize: int) -> None:
     """A task that returns one array again and again, changed, gives each caller what it held at the time."""
-    pool = make_pool(1)
-    results = pool.map(arrays.return_and_go_on, range(10), chunksize)
+    results = one_worker.map(arrays.return_and_go_on, range(10), chunksize)
     assert [arrays.uniform_value(result) for result in results] == list(range(10))
-    assert [arrays.uniform_value(pool.apply(arrays.return_and_go_on, (n,))) for n in range(10)] == list(range(10))
+    assert [arrays.uniform_value(one_worker.apply(arrays.return_and_go_on, (n,))) for n in range(10)] == list(range(10))
     assert [arrays.uniform_value(result) for result in results] == list(range(10))
 
 
@@ -731,10 +739,22 @@ def _scribble_and_put(queue: Any, array: Any) -> None:
 
 @sizes
 def test_arguments_of_the_initializer(make_pool: Callable[..., Any], count: int) -> None:
-    """Every worker's initializer gets the arrays of `initargs`, also that of a worker that is started later."""
-    pool = make_pool(2, tasks.set_state, ([ramp(count), {"b": ramp(count, 7)}],), maxtasksperchild=2)
+    """Every worker's initializer gets the arrays of `initargs`."""
+    pool = make_pool(2, tasks.set_state, ([ramp(count), {"b": ramp(count, 7)}],))
     expected = (ramp(count).sum(), ramp(count, 7).sum())
     assert pool.map(_sums_of_state, range(12), 1) == [expected] * 12
+
+
+@beyond
+def test_arguments_of_the_initializer_of_a_late_worker() -> None:
+    """Workers that are started later, in the place of others, get the same arrays of `initargs`."""
+    import procession
+
+    array = ramp()
+    with procession.Pool(2, tasks.set_state, ([array, {"b": array}],), maxtasksperchild=2) as pool:
+        array[...] = 0  # what was given when the pool was made counts
+        assert set(pool.map(_sums_of_state, range(12), 1)) == {(ramp().sum(), ramp().sum())}
+    pool.join()
 
 
 def _sums_of_state(_: object) -> tuple[float, float]:
@@ -786,32 +806,31 @@ def test_arrays_of_a_closure(pool: Any, count: int) -> None:
     assert list(pool.imap(function, range(5), 2)) == expected
 
 
-@copied
 @beyond
-def test_an_array_of_the_function_that_changes_in_one_element(pool: Any) -> None:
+def test_an_array_of_the_function_that_changes_in_one_element(one_pool: Any) -> None:
     """However often the same function is sent with another content of its array, each call sees its own."""
     array = np.zeros(BIG)
     function = functools.partial(_element_of, array)
     for value in range(20):
         array[BIG // 2] = value
-        assert pool.map(function, [BIG // 2] * 3) == [value] * 3
-        assert pool.submit(function, BIG // 2).result(DEADLINE) == value
+        assert one_pool.map(function, [BIG // 2] * 3) == [value] * 3
+        assert one_pool.submit(function, BIG // 2).result(DEADLINE) == value
 
 
 def _element_of(array: Any, place: int) -> Any:
     return array[place].item()
 
 
-@copied
+@beyond
 @sizes
-def test_an_error_may_carry_arrays(pool: Any, count: int) -> None:
+def test_an_error_may_carry_arrays(one_pool: Any, count: int) -> None:
     """The arrays of an exception come back with it, through every way of asking."""
     array = ramp(count)
     for call in (
-        lambda: pool.apply(arrays.raise_with, (array,)),
-        lambda: pool.map(arrays.raise_with, [array] * 3),
-        lambda: list(pool.imap(arrays.raise_with, [array])),
-        lambda: pool.apply_async(arrays.raise_with, (array,)).get(DEADLINE),
+        lambda: one_pool.apply(arrays.raise_with, (array,)),
+        lambda: one_pool.map(arrays.raise_with, [array] * 3),
+        lambda: list(one_pool.imap(arrays.raise_with, [array])),
+        lambda: one_pool.apply_async(arrays.raise_with, (array,)).get(DEADLINE),
     ):
         with pytest.raises(arrays.CarriesArrayError) as caught:
             call()
@@ -820,15 +839,14 @@ def test_an_error_may_carry_arrays(pool: Any, count: int) -> None:
         np.testing.assert_array_equal(found, array)
         np.testing.assert_array_equal(caught.value.half, array[: count // 2])
         assert "in raise_with" in str(caught.value.__cause__) or caught.value.__cause__ is None
-    assert pool.apply(arrays.ends, (array,)) == (0, count - 1, count)
+    assert one_pool.apply(arrays.ends, (array,)) == (0, count - 1, count)
 
 
-@copied
 @beyond
-def test_errors_with_arrays_stand_in_their_places(pool: Any) -> None:
+def test_errors_with_arrays_stand_in_their_places(one_pool: Any) -> None:
     """With on_error="return" values and errors with arrays are mixed in one chunk, each with its own content."""
     items = [np.full(BIG, -float(n) if n % 3 == 0 and n else float(n)) for n in range(12)]
-    found = pool.map(arrays.double_or_fail, items, 6, on_error="return")
+    found = one_pool.map(arrays.double_or_fail, items, 6, on_error="return")
     for number, result in enumerate(found):
         if number % 3 == 0 and number:
             assert type(result) is arrays.CarriesArrayError

@@ -22,6 +22,7 @@ from tests.helpers.gates import Gate
 
 BIG = 65_536  # elements: 512 KiB of float64, well above the threshold of about 128 KiB
 SMALL = 128
+MIDDLE = 10_240  # 80 KiB of float64: more than a frame of a pickle, less than the threshold
 
 kept: list[Any] = []  # what tasks keep in this process
 
@@ -203,12 +204,12 @@ def ends(array: Any) -> tuple[Any, Any, int]:
 
 def is_uniform(array: Any) -> bool:
     """Say whether all elements are the same."""
-    return bool((array == array[0]).all())
+    return bool((array == array.flat[0]).all())
 
 
 def uniform_value(array: Any) -> Any:
     """Return the value that all elements have, or None if they differ."""
-    return array[0].item() if is_uniform(array) else None
+    return array.flat[0].item() if is_uniform(array) else None
 
 
 def double_or_fail(array: Any) -> Any:

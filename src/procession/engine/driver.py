@@ -418,6 +418,8 @@ class Driver:
             self._hunger.since = 0.0
             if slot.state is not SlotState.GONE and chunk in slot.chunks:
                 self._send(slot, chunk, encoded.encoding, encoded.parts)
+            if encoded.count is not None:
+                self._advance()  # what did not fit may go to another worker
             self._clean = True
 
     def _on_unencodable(self, slot: Slot, chunk: Chunk, failure: Unencodable) -> None:

@@ -17,6 +17,10 @@ from procession.wire.outcomes import Outcomes
 _UNSET: Any = object()
 
 
+def _nothing() -> None:
+    pass
+
+
 class Collector(Protocol):
     """Takes outcomes by the positions of their items."""
 
@@ -75,7 +79,10 @@ class ListCollector:
         if self._stop and self.errors and not before:
             self.stopped = True
         if self.done and not before:
-            self._on_done()
+            # What is called refers to the source, and the source to us: without the reference all of them
+            # go, and the memory that they hold, when the map is over, and not when the collector comes.
+            on_done, self._on_done = self._on_done, _nothing
+            on_done()
 
 
 class StreamCollector:
@@ -108,6 +115,10 @@ class StreamCollector:
         if self._sizes:
             self.undelivered_bytes -= self._sizes.pop(outcome.index, 0)
         return outcome
+
+    def detach(self) -> None:
+        """Announce no arrivals any more."""
+        self._on_arrival = _nothing
 
     def take(self, start: int, outcomes: Outcomes) -> None:
         """See ``Collector``."""

@@ -61,6 +61,7 @@ class Stream:
         self._items = iter(items)
         self._lock = threading.Lock()
         self._room = threading.Condition(threading.Lock())
+        self._pulling = threading.Lock()
         self._taken = 0
         self._exhausted = False
         self._closed = False
@@ -76,7 +77,7 @@ class Stream:
             feeder = threading.Thread(target=self._feed, name="procession-feeder", daemon=True)
             feeder.start()
         elif self._parallel:
-            self._pull(self._window)
+            self._make_room()
 
     @property
     def ready(self) -> bool:
@@ -110,6 +111,7 @@ class Stream:
                 self._error_given = True
                 return Outcome(self._taken, OutcomeKind.ERROR, error=self._input_error)
             if not self._collector.has_next:
+                self._collector.detach()  # see ListCollector: nothing must wait for the garbage collector
                 return None
             outcome = self._collector.pop()
             self._taken += 1
@@ -125,6 +127,7 @@ class Stream:
         if self._closed:
             return
         self._closed = True
+        self._collector.detach()
         with self._room:
             self._room.notify_all()
         if not (self._exhausted and self._collector.arrived >= self._source.added):
@@ -149,17 +152,26 @@ class Stream:
         self._make_room()
 
     def _make_room(self) -> None:
-        if self._exhausted or self._closed:
-            return
-        room = self._free_places()
-        # Not for every single item: pull some at a time.  Large ones are few.
-        if room <= 0 or (room * 4 < self._window and not self._counts_bytes):
-            return
         if self._threaded:
-            with self._room:
-                self._room.notify()
-        elif self._parallel:
-            self._pull(room)
+            if self._wants_items:
+                with self._room:
+                    self._room.notify()
+            return
+        # One at a time, or items would change places; and not from within, when `_pull` waits for room
+        # and drives.  Who finds another pulling may leave: that one looks again when it has finished.
+        while self._parallel and self._wants_items and self._pulling.acquire(blocking=False):
+            try:
+                self._pull(self._free_places())
+            finally:
+                self._pulling.release()
+
+    @property
+    def _wants_items(self) -> bool:
+        """Whether it is time to pull some.  Not for every single item; but large ones are few."""
+        if self._exhausted or self._closed:
+            return False
+        room = self._free_places()
+        return room > 0 and (room * 4 >= self._window or self._counts_bytes)
 
     def _feed(self) -> None:
         """Pull items whenever there is room; in the feeder's thread."""
