@@ -337,6 +337,7 @@ def _write_in_all(parts: list[Any]) -> None:
 
 
 @processes
+@pytest.mark.usefixtures("sharer")
 def test_hundreds_in_one_item(one_pool: Any) -> None:
     """An item may hold more shared arrays than one message can carry descriptors."""
     many = [procession.shared_array(3) for _ in range(600)]
@@ -350,7 +351,7 @@ def test_hundreds_in_one_item(one_pool: Any) -> None:
 
 def _raise_each(parts: list[Any]) -> None:
     for part in parts:
-        part += 1
+        part[...] = part + 1
 
 
 @processes
@@ -637,6 +638,7 @@ def test_memory_goes_with_the_last_array() -> None:
 @processes
 def test_it_lives_as_long_as_anyone_has_it(one_worker: Any) -> None:
     """After its creator has dropped it a worker's one still works; when that is dropped, too, the memory is gone."""
+    one_worker.apply(tasks.pid)
     before = arrays.mappings_here()
     shared = procession.share(ramp(BIG))
     one_worker.apply(arrays.keep, (shared[10:20],))
@@ -659,7 +661,7 @@ def test_it_outlives_its_creator(make_pool: Callable[..., Any]) -> None:
     """What a worker has made is whole after the worker was killed, and after the pool's end."""
     before = arrays.mappings_here()
     pool = make_pool(1)
-    made = [pool.apply(_make_shared, (float(n),)) for n in range(3)]
+    made: Any = [pool.apply(_make_shared, (float(n),)) for n in range(3)]
     os.kill(pool._pool[0].pid, signal.SIGKILL)
     assert pool.map(arrays.uniform_value, made) == [0, 1, 2]
     pool.terminate()
@@ -674,13 +676,12 @@ def test_it_outlives_its_creator(make_pool: Callable[..., Any]) -> None:
 @processes
 def test_a_thousand_come_and_go(one_pool: Any) -> None:
     """Shared arrays that are made, sent and dropped one after another leave nothing in any process."""
-    before, open_before = arrays.mappings_here(), 0
+    one_pool.map(tasks.pid, range(20), 1)
+    before, open_before = arrays.mappings_here(), arrays.descriptors()
     for number in range(1000):
         shared = procession.shared_array(100)
         one_pool.apply(arrays.raise_elements, (shared, number))
         assert shared[-1] == number
-        if number == 10:
-            open_before = arrays.descriptors()
     del shared
     _gone(before)
     eventually(lambda: arrays.descriptors() <= open_before)

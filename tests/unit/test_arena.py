@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -144,7 +145,7 @@ def test_no_two_living_blocks_overlap(steps: list[tuple[bool, int, int]]) -> Non
                 except NoRoom:
                     continue
             ranges = sorted((each.offset, each.offset + size_class(each.length)) for each in blocks.values())  # type: ignore[attr-defined]
-            assert all(end <= start for (_, end), (start, _) in zip(ranges, ranges[1:], strict=False))
+            assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ranges))
             assert sum(end - start for start, end in ranges) == arena.used if not arena._returned else True
             assert arena.used <= 300_000
     finally:

@@ -15,7 +15,7 @@ from procession.system import close_all, mapping
 from procession.wire import views as views_module
 from procession.wire.arena import Arena
 from procession.wire.leases import LEASES, Leases
-from procession.wire.parcel import Frame, Known, Parcel, described_bytes, describe_file, pack, pack_file, same_bytes
+from procession.wire.parcel import Frame, Known, Parcel, describe_file, described_bytes, pack, pack_file, same_bytes
 from procession.wire.pickled import BUFFER_THRESHOLD
 from procession.wire.serial import Encoder
 from procession.wire.views import Views

@@ -458,7 +458,8 @@ class Driver:
         self._note_streams()
         if handle.streams != self._flags:
             handle.redirect(self._flags, chunk.seq)
-        self.crew.watch(source.function)
+        if source.function.parcel is not None:
+            self.crew.watch(source.function)
         handle.define(source.function, chunk.definitions, chunk.seq, self.store)
         head = messages.pack_run(Run(source.style, encoding, source.timed, chunk.count, chunk.seq, source.function.id))
         if encoding is Encoding.FRAMES or encoding is Encoding.RANGE:
@@ -492,7 +493,7 @@ class Driver:
         data = message.data
         kind = data[0]
         if kind == messages.PART:
-            self._on_part(handle, messages.unpack_part(data)._replace(views=handle.views, fds=message.fds))
+            self._on_part(handle, messages.unpack_part(data, handle.views, message.fds))
         elif kind == messages.OUTPUT:
             self._accounts.add_errand(_print, data[1], bytes(data[2:]))
         elif kind == messages.REFUSED:

@@ -50,7 +50,7 @@ class Interner:
         self.encoder = Encoder()
         self.mirror = Mirror()
         self._ids = count(1)
-        self._by_content: OrderedDict[_Content, int] = OrderedDict()
+        self._by_content: OrderedDict[_Content, Function] = OrderedDict()
         self._importable: weakref.WeakKeyDictionary[Callable[..., Any], Function]
         self._importable = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -86,14 +86,14 @@ class Interner:
         needs = encoded.needs
         if needs:
             definitions = self.mirror.closure(needs, thorough=thorough, inherited=inherited)
-        by_value = bool(definitions) or any(b"cloudpickle" in piece for piece in encoded.stream)
-        frame = pack(encoded)
+        pickled = encoded.small
+        frame = pack(encoded) if pickled is None else pickled
         if isinstance(frame, Parcel):
             # Never the same as another: comparing it would cost as much as sending it.
+            by_value = any(b"cloudpickle" in piece for piece in encoded.stream)
             return Function(next(self._ids), b"", name, definitions, frame, by_value)
         pickled = frame
-        versions = tuple((each.name, each.version) for each in definitions)
-        shipped = Function(self._number((pickled, versions)), pickled, name, definitions, None, by_value)
+        shipped = self._shipped(pickled, name, definitions)
         if type(function) is types.FunctionType and not needs and len(pickled) < 300:
             module = sys.modules.get(function.__module__)
             if module is not None and getattr(module, function.__qualname__, None) is function:
@@ -104,17 +104,20 @@ class Interner:
         """Whether the function will always be shipped in the same way: by its name in a module."""
         return type(function) is types.FunctionType and function in self._importable
 
-    def _number(self, content: _Content) -> int:
-        """The number of a function; what it refers to by name is part of its content."""
+    def _shipped(self, pickled: bytes, name: str, definitions: tuple[Definition, ...]) -> Function:
+        """The function of this content; what it refers to by name is part of it."""
+        content = pickled, tuple([(each.name, each.version) for each in definitions])
         with self._lock:
-            number = self._by_content.get(content)
-            if number is None:
-                number = self._by_content[content] = next(self._ids)
+            function = self._by_content.get(content)
+            if function is None:
+                by_value = bool(definitions) or b"cloudpickle" in pickled
+                function = Function(next(self._ids), pickled, name, definitions, None, by_value)
+                self._by_content[content] = function
                 if len(self._by_content) > _LIMIT:
                     self._by_content.popitem(last=False)
             else:
                 self._by_content.move_to_end(content)
-            return number
+            return function
 
 
 def function_name(function: Any) -> str:

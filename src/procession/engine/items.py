@@ -33,7 +33,9 @@ def encode_item(item: Any, name: str, pack: Callable[[Pickled], Frame]) -> tuple
         path, culprit = find_culprit(item, name, interner.encoder.dumps)
         reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
         raise NotPicklable(path, reason) from error
-    return pack(pickled), definitions_of(pickled.needs)
+    frame: Frame | None = pickled.small
+    needs = pickled.needs
+    return pack(pickled) if frame is None else frame, definitions_of(needs) if needs else ()
 
 
 def _guilty_half(args: Any, kwargs: Any) -> tuple[str, Any]:

@@ -430,7 +430,10 @@ class _Load:
 
 def encoding_of(frames: Iterable[Any]) -> Encoding:
     """How frames are written: whether some are parcels."""
-    return Encoding.PARCELS if any(type(frame) is Parcel for frame in frames) else Encoding.FRAMES
+    for frame in frames:
+        if type(frame) is Parcel:
+            return Encoding.PARCELS
+    return Encoding.FRAMES
 
 
 def encode_frames(chunk: Chunk) -> Encoded:

@@ -126,10 +126,10 @@ def pack_part(mode: Mode, final: bool, timed: bool, count: int, seq: int, first:
     return _PART.pack(PART, mode, final, timed, count, seq, first, seconds)
 
 
-def unpack_part(data: memoryview) -> Part:
-    """Read a PART message."""
+def unpack_part(data: memoryview, views: Views | None = None, fds: Sequence[int] = ()) -> Part:
+    """Read a PART message, which came with ``fds``; ``views`` reads its parcels."""
     _kind, mode, final, timed, count, seq, first, seconds = _PART.unpack_from(data)
-    return Part(Mode(mode), bool(final), bool(timed), count, seq, first, seconds, data[_PART.size :])
+    return Part(Mode(mode), bool(final), bool(timed), count, seq, first, seconds, data[_PART.size :], views, fds)
 
 
 def pack_range(items: range) -> bytes:

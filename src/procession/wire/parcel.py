@@ -21,7 +21,7 @@ from procession.system import anonymous_file
 from procession.system.mapping import map_range
 from procession.wire.arena import Block, write_vector
 from procession.wire.channel import INLINE_LIMIT, Buffer
-from procession.wire.pickled import Pickled
+from procession.wire.pickled import SMALL, Pickled
 from procession.wire.segments import Segment
 
 MARK = 0
@@ -34,7 +34,7 @@ OWN_FILE = -2
 ALIGNMENT = 64
 
 #: Streams above this go into the block, too.
-STREAM_LIMIT = INLINE_LIMIT // 2
+STREAM_LIMIT = SMALL
 
 _PADDING = bytes(ALIGNMENT)
 

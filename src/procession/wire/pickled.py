@@ -7,8 +7,7 @@ or sent before the caller goes on.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,6 +22,9 @@ BUFFER_THRESHOLD = 128 * 1024
 #: In a pickle of many items, the buffers of all stand in one block, and each costs only its place in a
 #: table: about what copying 8 KiB three times does.
 BATCH_THRESHOLD = 16 * 1024
+
+#: What fits into a message with others.
+SMALL = 32 * 1024
 
 #: Descriptors that one message carries for segments, below what the kernel passes (SCM_MAX_FD).
 SEGMENTS_LIMIT = 200
@@ -46,6 +48,14 @@ class Pickled(NamedTuple):
         """Whether the stream is all there is."""
         return not self.buffers and not self.segments
 
+    @property
+    def small(self) -> bytes | None:
+        """The pickle, if it is short and all there is: nearly always."""
+        stream = self.stream
+        if len(stream) == 1 and not self.buffers and not self.segments and len(stream[0]) <= SMALL:
+            return stream[0]  # type: ignore[return-value]
+        return None
+
     def join(self) -> bytes:
         """The stream in one piece."""
         stream = self.stream
@@ -61,14 +71,18 @@ class _Collecting(threading.local):
 _collecting = _Collecting()
 
 
-@contextmanager
-def collecting_segments(segments: list[Segment]) -> Iterator[None]:
-    """Within, what is pickled in this thread may name segments, which are added to the list."""
+def start_collecting(segments: list[Segment]) -> list[Segment] | None:
+    """What is pickled in this thread from now on may name segments, which are added to the list.
+
+    Returns what ``stop_collecting`` wants.
+    """
     before, _collecting.segments = _collecting.segments, segments
-    try:
-        yield
-    finally:
-        _collecting.segments = before
+    return before
+
+
+def stop_collecting(before: list[Segment] | None) -> None:
+    """End what ``start_collecting`` began."""
+    _collecting.segments = before
 
 
 def attach(segment: Segment) -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
-from procession.wire.pickled import BATCH_THRESHOLD, BUFFER_THRESHOLD, Pickled, collecting_segments
+from procession.wire.pickled import BATCH_THRESHOLD, BUFFER_THRESHOLD, Pickled, start_collecting, stop_collecting
 from procession.wire.scope import LRU_WRAPPER, Scope, Where, importable, is_definition
 
 if TYPE_CHECKING:
@@ -179,13 +179,19 @@ class _Store:
         if mode is Buffers.WITHIN:
             pickler.dump(obj)
         else:
-            with collecting_segments(self.segments):
+            before = start_collecting(self.segments)
+            try:
                 pickler.dump(obj)
-            if self.segments and mode is Buffers.BATCH:
-                raise _HasBuffers
+            finally:
+                stop_collecting(before)
         needs = frozenset(scope.needs | scope.uses) if scope.needs or scope.uses else _NOTHING
-        pickled = Pickled(self.pieces[:], self.buffers[:], self.segments[:], needs)
+        pieces = self.pieces[:]
         self.pieces.clear()
+        if not self.buffers and not self.segments:
+            return Pickled(pieces, [], (), needs)
+        if self.segments and mode is Buffers.BATCH:
+            raise _HasBuffers
+        pickled = Pickled(pieces, self.buffers[:], self.segments[:], needs)
         self.buffers.clear()
         self.segments.clear()
         return pickled
