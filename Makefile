@@ -2,6 +2,7 @@
 #
 #   make demo     thumbnails of 24 photos by `procession map`, with the time that one core would have taken
 #   make test     the tests;         make test PYTEST_ARGS="tests/cli -x"
+#   make large    the tests with objects of more than 4 GiB, which need 20 GB of memory
 #   make bench    the benchmarks;    make bench BENCH_ARGS="--help"
 #   make lint     ruff and mypy
 #   make clean    removes what was made, virtual environments included
@@ -16,7 +17,7 @@ BENCH_ARGS ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test large bench lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +28,9 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+large: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m large $(PYTEST_ARGS)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m bench $(BENCH_ARGS)

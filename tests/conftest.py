@@ -18,6 +18,8 @@ os.environ.setdefault(leaks.MARK, uuid.uuid4().hex)
 
 FAILED = pytest.StashKey[bool]()
 MARKERS = (
+    "thorough: many variations; CI runs them on the default Python only",
+    "large: objects of more than 4 GiB; left out unless asked for",
     "not_in_stdlib(reason): the standard library is known to fail this, and why; left out when it is the subject",
     "needs_processes(reason): makes no sense in the caller's own process, and why; left out for the inline backend",
     "leaves_things(reason): no leak check for this test, and why",

@@ -33,9 +33,16 @@ class SharedArray(np.ndarray):  # type: ignore[misc]
         self._segment = getattr(source, "_segment", None)
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """What numpy makes of this array: a view of it is shared, too, and a result is an ordinary array."""
         if array is self:  # an operation in place
             return self
-        return array[()] if return_scalar else np.asarray(array)
+        if return_scalar:
+            return array[()]
+        return array.view(SharedArray)._of(self._segment) if _is_in(array, self._segment) else np.asarray(array)
+
+    def _of(self, segment: Segment | None) -> SharedArray:
+        self._segment = segment
+        return self
 
     def __reduce__(self) -> Any:
         start = self._offset()
@@ -49,10 +56,15 @@ class SharedArray(np.ndarray):  # type: ignore[misc]
     def _offset(self) -> int | None:
         """Where in the segment its first element is; None for memory of its own (a copy of a shared one)."""
         segment = self._segment
-        if segment is None:
+        if segment is None or not _is_in(self, segment):
             return None
         start: int = self.__array_interface__["data"][0] - segment.address
-        return start if 0 <= start <= segment.size else None
+        return start
+
+
+def _is_in(array: Any, segment: Segment | None) -> bool:
+    """Whether the memory of an array is a segment's."""
+    return segment is not None and 0 <= array.__array_interface__["data"][0] - segment.address <= segment.size
 
 
 def shared_array(shape: Any, dtype: Any = float) -> SharedArray:
@@ -83,16 +95,16 @@ def share(obj: Any) -> Any:
         shared[...] = obj
         return shared
     # By value, with what it needs of ``__main__``: a handle may be read long after it was sent.
-    stream, buffers, segments, _needs = Encoder(set()).encode(obj)
+    pickled = Encoder(set()).encode_apart(obj)
     spans: list[tuple[Any, int]] = []
     end = 0
-    for piece in (b"".join(stream), *buffers):
+    for piece in (pickled.join(), *pickled.buffers):
         spans.append((piece, end))
         end += -(-len(piece) // ALIGNMENT) * ALIGNMENT
     segment = create(end)
     for piece, start in spans:
         segment.view[start : start + len(piece)] = piece
-    return Shared(segment, [(start, len(piece)) for piece, start in spans], tuple(segments))
+    return Shared(segment, [(start, len(piece)) for piece, start in spans], tuple(pickled.segments))
 
 
 class Shared:
@@ -124,7 +136,7 @@ def _view_of(
     dtype: Any,
     writeable: bool,
 ) -> SharedArray:
-    array = SharedArray(shape, dtype, segment.region.view, start, strides)
+    array = SharedArray(shape, dtype, segment.mapped, start, strides)
     array._segment = segment
     array.flags.writeable = writeable
     return array

@@ -19,12 +19,15 @@ from tests.helpers.gates import Gate
 
 from .subjects import Subject
 
+pytestmark = pytest.mark.thorough
+
 DEADLINE = 60
 MANY = 100_000
 
 copied = pytest.mark.needs_processes("in the caller's process nothing is copied")
 beyond = pytest.mark.not_in_stdlib("not in its interface")
-sizes = pytest.mark.parametrize("count", [SMALL, MIDDLE, BIG], ids=["small", "middle", "big"])
+SIZES = (SMALL, MIDDLE, BIG)
+sizes = pytest.mark.parametrize("count", SIZES, ids=["small", "middle", "big"])
 
 # ------------------------------------------------------------------------------------------------------------- faces
 
@@ -76,7 +79,8 @@ def _by_keyword(function: Callable[[Any], Any], *, item: Any) -> Any:
 
 
 ALL_FACES = {**STANDARD_FACES, **OUR_FACES}
-faces = pytest.mark.parametrize("run", [pytest.param(run, id=name) for name, run in ALL_FACES.items()])
+SOME_FACES = ("apply", "map", "map-1", "map-all", "starmap", "imap-5", "submit")  # each another way of pickling
+faces = pytest.mark.parametrize("face", SOME_FACES)
 
 
 @functools.cache
@@ -116,17 +120,17 @@ def _differing(expected: dict[str, Any], found: list[Any]) -> dict[str, Any]:
 
 @beyond
 @faces
-def test_a_worker_gets_what_a_pickle_would_give(one_pool: Any, run: Run) -> None:
+def test_a_worker_gets_what_a_pickle_would_give(one_pool: Any, face: str) -> None:
     """An argument of any kind and size arrives with the value, dtype, shape, strides and flags of a pickled copy."""
-    found = run(one_pool, arrays.facts_of_one, list(_all_kinds().values()))
+    found = ALL_FACES[face](one_pool, arrays.facts_of_one, list(_all_kinds().values()))
     assert _differing(_expected_facts(), found) == {}
 
 
 @beyond
 @faces
-def test_a_caller_gets_what_a_pickle_would_give(one_pool: Any, run: Run) -> None:
+def test_a_caller_gets_what_a_pickle_would_give(one_pool: Any, face: str) -> None:
     """A result of any kind and size comes back with the value, dtype, shape, strides and flags of a pickled copy."""
-    found = run(one_pool, arrays.same, list(_all_kinds().values()))
+    found = ALL_FACES[face](one_pool, arrays.same, list(_all_kinds().values()))
     assert _differing(_expected_facts(), [facts(value) for value in found]) == {}
 
 
@@ -222,17 +226,12 @@ def test_two_big_views_of_one_array_are_two_arrays(one_pool: Any) -> None:
 
 
 @beyond
-@pytest.mark.parametrize("method", ["apply", "map"])
-def test_a_hundred_thousand_small_arrays_are_one_value(one_pool: Any, method: str) -> None:
+def test_a_hundred_thousand_small_arrays_are_one_value(one_pool: Any) -> None:
     """A list of very many small arrays, none of which is big, is a value like others, in both directions."""
     many = arrays.make_many_small(MANY)
     total = arrays.total_of_all(many)
-    if method == "apply":
-        assert one_pool.apply(arrays.total_of_all, (many,)) == total
-        found = one_pool.apply(arrays.make_many_small, (MANY,))
-    else:
-        assert one_pool.map(arrays.total_of_all, [many]) == [total]
-        [found] = one_pool.map(arrays.make_many_small, [MANY])
+    assert one_pool.map(arrays.total_of_all, [many]) == [total]
+    found = one_pool.apply(arrays.make_many_small, (MANY,))
     assert len(found) == MANY
     assert arrays.total_of_all(found) == total
 
@@ -240,7 +239,7 @@ def test_a_hundred_thousand_small_arrays_are_one_value(one_pool: Any, method: st
 # ------------------------------------------------------------------------------------------------------- other kinds
 
 
-def _views(count: int) -> dict[str, memoryview]:
+def _views(count: int) -> dict[str, Any]:
     data = bytearray(range(256)) * (count // 32)
     return {
         "read-only": memoryview(bytes(data)),
@@ -258,8 +257,6 @@ def _views(count: int) -> dict[str, memoryview]:
         "of-matrix": memoryview(ramp(count).reshape(4, -1)),
         "of-fortran": memoryview(np.asfortranarray(ramp(count).reshape(4, -1))),
         "of-columns": memoryview(ramp(count).reshape(4, -1)[:, ::2]),
-        "empty": memoryview(b""),
-        "empty-double": memoryview(b"").cast("d"),
         "0-d": memoryview(np.array(1.5)),
     }
 
@@ -268,14 +265,13 @@ def _views(count: int) -> dict[str, memoryview]:
 @sizes
 def test_a_memoryview_arrives_as_a_memoryview(one_pool: Any, count: int) -> None:
     """Format, shape and bytes of a memoryview are kept, in both directions, and it is writable if it was."""
-    views = _views(count)
-    expected = {name: facts(view) for name, view in views.items()}
-    found = {name: one_pool.submit(arrays.facts_of_one, view) for name, view in views.items()}
-    errors = {name: task.exception(DEADLINE) for name, task in found.items()}
-    assert {name: error for name, error in errors.items() if error} == {}
-    assert {name: task.result() for name, task in found.items()} == expected
-    back = one_pool.map(arrays.same, list(views.values()))
-    assert {name: facts(view) for name, view in zip(views, back, strict=True)} == expected
+    views: dict[str, Any]
+    for views in (_views(count), {"empty": memoryview(b"")}, {"empty-double": memoryview(b"").cast("d")}):
+        expected = {name: facts(view) for name, view in views.items()}
+        submitted = {name: one_pool.submit(arrays.facts_of_one, view) for name, view in views.items()}
+        assert {name: task.exception(DEADLINE) or task.result() for name, task in submitted.items()} == expected
+        back = one_pool.map(arrays.same, list(views.values()))
+        assert {name: facts(view) for name, view in zip(views, back, strict=True)} == expected
 
 
 @beyond
@@ -352,15 +348,16 @@ unseen = pytest.mark.not_in_stdlib("items that are one object arrive as one obje
 
 @beyond
 @sizes
-@pytest.mark.parametrize("call", [pytest.param(call, id=name) for name, call in ALL_THE_SAME.items()])
-def test_what_a_task_writes_in_its_array_is_seen_by_nobody(
-    one_pool: Any, count: int, call: Callable[[Any, Any, int], list[Any]]
-) -> None:
+def test_what_a_task_writes_in_its_array_is_seen_by_nobody(one_pool: Any, count: int) -> None:
     """Tasks that get one array each find it as it was sent, however they are grouped, and so does the caller."""
     array = np.full(count, 5.0)
-    for _ in range(2):
-        assert call(one_pool, array, 10) == [5.0] * 10
-        assert arrays.uniform_value(array) == 5
+    wrong = {}
+    for name, call in ALL_THE_SAME.items():
+        found = [call(one_pool, array, 10) for _ in range(2)]
+        assert arrays.uniform_value(array) == 5, name
+        if found != [[5.0] * 10] * 2:
+            wrong[name] = found
+    assert wrong == {}
 
 
 @unseen
@@ -398,11 +395,11 @@ def _value_and_pid(array: Any) -> tuple[Any, int]:
 
 
 @beyond
-@faces
-def test_a_big_argument_is_writable_and_aligned(one_pool: Any, run: Run) -> None:
+def test_a_big_argument_is_writable_and_aligned(one_pool: Any) -> None:
     """A task may write in its arrays, which begin at a multiple of 64 bytes."""
     items = [ramp(), ramp(BIG + 3).astype("f4"), ramp(3 * BIG).astype("i1"), np.asfortranarray(ramp().reshape(2, -1))]
-    assert run(one_pool, arrays.is_writable_and_aligned, items * 3) == [True] * 12
+    for name, run in ALL_FACES.items():
+        assert run(one_pool, arrays.is_writable_and_aligned, items * 3) == [True] * 12, name
 
 
 @beyond
@@ -737,12 +734,12 @@ def _scribble_and_put(queue: Any, array: Any) -> None:
     queue.put(arrays.scribble(array))
 
 
-@sizes
-def test_arguments_of_the_initializer(make_pool: Callable[..., Any], count: int) -> None:
-    """Every worker's initializer gets the arrays of `initargs`."""
-    pool = make_pool(2, tasks.set_state, ([ramp(count), {"b": ramp(count, 7)}],))
-    expected = (ramp(count).sum(), ramp(count, 7).sum())
-    assert pool.map(_sums_of_state, range(12), 1) == [expected] * 12
+def test_arguments_of_the_initializer(make_pool: Callable[..., Any]) -> None:
+    """Every worker's initializer gets the arrays of `initargs`, small and big."""
+    for counts in ((SMALL, BIG), (MIDDLE, MIDDLE)):
+        first, second = (ramp(count) for count in counts)
+        pool = make_pool(2, tasks.set_state, ([first, {"b": second}],))
+        assert pool.map(_sums_of_state, range(12), 1) == [(first.sum(), second.sum())] * 12
 
 
 @beyond
@@ -762,48 +759,52 @@ def _sums_of_state(_: object) -> tuple[float, float]:
     return first.sum(), second["b"].sum()
 
 
-@sizes
-def test_arrays_of_a_partial(pool: Any, count: int) -> None:
+def test_arrays_of_a_partial(pool: Any) -> None:
     """The arrays that a partial holds are there in every task, by position and by name."""
-    array = ramp(count)
-    function = functools.partial(_add_and_sum, array, other=array[::2])
-    expected = [array.sum() + array[::2].sum() + n for n in range(10)]
-    assert pool.map(function, range(10), 2) == expected
-    assert [pool.apply(function, (n,)) for n in range(3)] == expected[:3]
-    array[0] = 1000
-    assert pool.map(function, [0]) == [expected[0] + 1000 + (1000 if count else 0)]
+    for count in SIZES:
+        array = ramp(count)
+        function = functools.partial(_add_and_sum, array, other=array[::2])
+        expected = [array.sum() + array[::2].sum() + n for n in range(10)]
+        assert pool.map(function, range(10), 2) == expected
+        assert [pool.apply(function, (n,)) for n in range(3)] == expected[:3]
+        array[0] = 1000
+        assert pool.map(function, [0]) == [expected[0] + 1000 + (1000 if count else 0)]
 
 
 def _add_and_sum(array: Any, number: float, *, other: Any) -> float:
     return float(array.sum() + other.sum() + number)
 
 
-@sizes
-def test_arrays_of_a_bound_methods_instance(pool: Any, count: int) -> None:
+def test_arrays_of_a_bound_methods_instance(pool: Any) -> None:
     """A bound method finds its instance's arrays in every task, as they are at the time of the call."""
-    holder = arrays.Holder(ramp(count))
-    total = ramp(count).sum()
-    assert pool.map(holder.total, [1, 2, 3]) == [total, 2 * total, 3 * total]
-    holder.raise_all(1)
-    assert pool.apply(holder.total) == total + count
-    holder.array = ramp(2 * count)
-    assert pool.apply(holder.total, (2,)) == 2 * ramp(2 * count).sum()
+    for count in SIZES:
+        holder = arrays.Holder(ramp(count))
+        total = ramp(count).sum()
+        assert pool.map(holder.total, [1, 2, 3]) == [total, 2 * total, 3 * total]
+        holder.raise_all(1)
+        assert pool.apply(holder.total) == total + count
+        holder.array = ramp(2 * count)
+        assert pool.apply(holder.total, (2,)) == 2 * ramp(2 * count).sum()
 
 
 @beyond  # functions by value
-@sizes
-def test_arrays_of_a_closure(pool: Any, count: int) -> None:
+def test_arrays_of_a_closure(pool: Any) -> None:
     """A closure finds the arrays that it closes over, as they are at the time of the call."""
-    array = ramp(count)
-    nested = {"more": [array, bytes(300_000)]}
-    function = lambda n: float(array[n] + nested["more"][0].sum() + len(nested["more"][1]))
-    for _ in range(3):
-        assert pool.map(function, range(5)) == [n + array[0] + ramp(count).sum() + 300_000 for n in range(5)]
-        assert pool.submit(function, 1).result(DEADLINE) == function(1)
-    array[0] = 1000
-    expected = [function(n) for n in range(5)]
-    assert pool.map(function, range(5)) == expected
-    assert list(pool.imap(function, range(5), 2)) == expected
+    for count in SIZES:
+        array = ramp(count)
+        nested = {"more": [array, bytes(300_000)]}
+        function = _closing_over(array, nested)
+        for _ in range(3):
+            assert pool.map(function, range(5)) == [n + array[0] + ramp(count).sum() + 300_000 for n in range(5)]
+            assert pool.submit(function, 1).result(DEADLINE) == function(1)
+        array[0] = 1000
+        expected = [function(n) for n in range(5)]
+        assert pool.map(function, range(5)) == expected
+        assert list(pool.imap(function, range(5), 2)) == expected
+
+
+def _closing_over(array: Any, nested: Any) -> Callable[[int], float]:
+    return lambda n: float(array[n] + nested["more"][0].sum() + len(nested["more"][1]))
 
 
 @beyond

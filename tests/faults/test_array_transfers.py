@@ -104,7 +104,8 @@ def test_two_thousand_tasks_leave_nothing(make_pool: Callable[..., Any]) -> None
     assert arrays.mappings_here() - mapped < 100
     pool.terminate()
     pool.join()
-    eventually(lambda: (arrays.mappings_here(), arrays.descriptors()) == (mapped, opened))
+    # Two more descriptors are the zygote's, if this pool was the first.
+    eventually(lambda: arrays.mappings_here() <= mapped and arrays.descriptors() <= opened + 2)
 
 
 @pytest.mark.usefixtures("nothing_mapped")
@@ -269,13 +270,17 @@ def test_threads_and_kills_together(make_pool: Callable[..., Any]) -> None:
     choose = random.Random(5)
     # A kill for every few results: workers that cannot do anything before they are killed would break the pool.
     for count in range(5, 150, 12):
-        eventually(lambda count=count: len(done) >= count or not any(thread.is_alive() for thread in threads))
+        eventually(functools.partial(_has_come_to, count, done, threads))
         _kill_one(pool, choose)
     for thread in threads:
         thread.join(DEADLINE)
     assert wrong == []
     assert len(done) == 3 * 3 * 20
     assert pool.map(tasks.double, range(20)) == [2 * n for n in range(20)]
+
+
+def _has_come_to(count: int, done: list[int], threads: list[threading.Thread]) -> bool:
+    return len(done) >= count or not any(thread.is_alive() for thread in threads)
 
 
 # ------------------------------------------------------------------------------------------------------- in scripts

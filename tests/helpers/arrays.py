@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import gc
 import hashlib
-import multiprocessing
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -103,7 +102,7 @@ KINDS: dict[str, Callable[[int], Any]] = {
     "datetime64": lambda n: np.arange(n).view("M8[s]"),
     "timedelta64": lambda n: np.arange(n).view("m8[ns]"),
     "objects": _objects,
-    "masked": lambda n: np.ma.masked_greater(ramp(n), n // 2),  # type: ignore[no-untyped-call]
+    "masked": lambda n: np.ma.masked_greater(ramp(n), n // 2),
     "zero-length": lambda n: np.empty((0, n), "f4"),
     "0-d": lambda n: np.array(float(n)),
     "0-d-huge": lambda n: np.array(b"x" * (8 * n)),
@@ -343,9 +342,9 @@ def put_list(queue: Any, array: Any) -> None:
 # ------------------------------------------------------------------------------------------- what is seen of the memory
 
 
-def mappings(kind: str = "/memfd:") -> int:
-    """Return how many mappings of anonymous shared memory this process has."""
-    return sum(kind in line for line in Path("/proc/self/maps").read_text().splitlines())
+def mappings(pid: int | str = "self") -> int:
+    """Return how many mappings of anonymous shared memory a process has."""
+    return sum("/memfd:" in line for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
 
 
 def mappings_here(*_: object) -> int:
@@ -386,9 +385,3 @@ class Record(ctypes.Structure):
     """A structure of C, whose memoryview has a format that only its own type knows."""
 
     _fields_ = [("number", ctypes.c_int32), ("share", ctypes.c_double)]
-
-
-def parent_pid() -> int | None:
-    """Return the pid of the parent as multiprocessing knows it."""
-    parent = multiprocessing.parent_process()
-    return None if parent is None else parent.pid

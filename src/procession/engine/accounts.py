@@ -136,8 +136,11 @@ class Accounts:
     # Errands.
 
     def _deliver(self, chunk: Chunk, skip: int, part: Part) -> None:
+        done = part.first + part.count >= chunk.count
+        if done:
+            chunk.frames = None  # a callback that sends more must not wait for the memory of what it is called for
         chunk.source.deliver(chunk, skip, part)
-        if part.first + part.count >= chunk.count:
+        if done:
             self.close(chunk)
 
     def deliver_error(self, chunk: Chunk, first: int, count: int, error: BaseException) -> None:

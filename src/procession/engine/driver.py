@@ -32,6 +32,7 @@ from procession.engine.supervisor import Supervisor
 from procession.engine.work import Chunk, Source, Unencodable
 from procession.errors import InternalError, PoolBroken, TaskCancelled, WorkerDied
 from procession.system import close_all, usable_cores
+from procession.wire import ledger as page
 from procession.wire import messages
 from procession.wire.arena import NoRoom
 from procession.wire.faults import unpack_error
@@ -244,7 +245,7 @@ class Driver:
         self._accounts = Accounts(self._scheduler)
         self._errands = self._accounts.errands
         self.crew.abandon()
-        self.store.close()
+        self.store.close_after_fork()
         self._poller.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -342,6 +343,7 @@ class Driver:
         """Take back the blocks that workers need no longer."""
         found = False
         for handle in self.crew.handles():
+            handle.views.settle()
             found = handle.leases.collect() or found
         if found:
             self._hunger.returns += 1
@@ -523,8 +525,12 @@ class Driver:
             else:
                 if part.final and part.first + part.count < chunk.count:
                     self._accounts.shorten(chunk, part.first + part.count)  # it was recalled
+                    handle.end_loans(part.seq, part.first + part.count)
                 self._accounts.take(chunk, part)
                 if part.final:
+                    handle.forget_loans(part.seq)
+                    if handle.ledger.words[page.PINNED] > self.store.pinned_limit:
+                        slot.quota = 0  # what it keeps on account of its forks ends with it
                     self._supervisor.on_success()
                     self._scheduler.on_final(slot, chunk, part.seconds)
                     if slot.quota == 0 and not slot.chunks:
@@ -539,6 +545,7 @@ class Driver:
             self._begin()
             slot = handle.slot
             chunk = slot.find(seq)
+            handle.forget_loans(seq)
             apart = chunk is not None and chunk.frames is None and not chunk.apart
             if chunk is None:
                 pass

@@ -67,6 +67,7 @@ class Handle:
         self.leases = Leases(ledger.given)
         self.views = Views(ledger.taken)
         self._arena_sent = False
+        self._loans: dict[int, list[tuple[int, int]]] = {}  # by chunk: the item, and the number of the loan
         self._outbox: deque[tuple[list[Buffer], list[int]]] = deque()
         self._functions: OrderedDict[int, None] = OrderedDict()
         self._versions = {each.name: each.version for each in definitions}
@@ -113,14 +114,41 @@ class Handle:
             close_all(fds)
         self._outbox.clear()
 
-    def send_frames(self, store: Store, seq: int, *parts: Buffer | Parcel) -> None:
-        """Send a message for chunk ``seq`` in which parcels stand for their descriptions."""
+    def send_frames(self, store: Store, seq: int, head: Buffer, *parts: Buffer | Parcel) -> None:
+        """Send a message for chunk ``seq`` in which parcels stand for their descriptions.
+
+        They are the frames of its items, behind a table, or that of all items in one.
+        """
         fds: list[int] = []
-        described = [
-            part.describe(lambda block: self._lend(block, store, seq), fds) if type(part) is Parcel else part
-            for part in parts
-        ]
-        self.send(*described, fds=fds)  # type: ignore[arg-type]
+        loans: list[tuple[int, int]] = []
+        described: list[Buffer] = [head]
+        for place, part in enumerate(parts):
+            if type(part) is not Parcel:
+                described.append(part)  # type: ignore[arg-type]
+                continue
+            item = max(0, place - 1)
+
+            def lend(block: Block, item: int = item) -> int:
+                number = self._lend(block, store, seq)
+                loans.append((item, number))
+                return number
+
+            described.append(part.describe(lend, fds))
+        self._loans[seq] = loans
+        self.send(*described, fds=fds)
+
+    def end_loans(self, seq: int, first: int) -> None:
+        """The worker has not begun the items of a chunk from ``first`` on, and never will: it knows of no loans."""
+        loans = self._loans.pop(seq, None)
+        if loans:
+            self._loans[seq] = [(item, number) for item, number in loans if item < first]
+            for item, number in loans:
+                if item >= first:
+                    self.leases.take_back(number)
+
+    def forget_loans(self, seq: int) -> None:
+        """A chunk is done: the worker has seen all of it, and reports the ends of its loans itself."""
+        self._loans.pop(seq, None)
 
     def _lend(self, block: Block, store: Store, seq: int) -> int:
         if not self._arena_sent:

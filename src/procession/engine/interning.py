@@ -79,7 +79,7 @@ class Interner:
             encoded = self.encoder.encode(function)
         except BaseException as error:
             reraise_interrupt(error)
-            path, culprit = find_culprit(function, name, self.encoder.dumps)
+            path, culprit = find_culprit(function, name, self.encoder.encode)
             reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
             raise NotPicklable(path, reason) from error
         definitions: tuple[Definition, ...] = ()

@@ -30,7 +30,7 @@ def encode_item(item: Any, name: str, pack: Callable[[Pickled], Frame]) -> tuple
         reraise_interrupt(error)
         if name == CALL:
             name, item = _guilty_half(*item)
-        path, culprit = find_culprit(item, name, interner.encoder.dumps)
+        path, culprit = find_culprit(item, name, interner.encoder.encode)
         reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
         raise NotPicklable(path, reason) from error
     frame: Frame | None = pickled.small
@@ -41,7 +41,7 @@ def encode_item(item: Any, name: str, pack: Callable[[Pickled], Frame]) -> tuple
 def _guilty_half(args: Any, kwargs: Any) -> tuple[str, Any]:
     """The positional or the keyword arguments of a call, whichever cannot be pickled."""
     try:
-        interner.encoder.dumps(args)
+        interner.encoder.encode(args)
     except BaseException:
         return "args", args
     return "kwargs", kwargs

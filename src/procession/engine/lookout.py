@@ -56,11 +56,13 @@ class Lookout:
     def _harvest(self, handle: Handle, running: Chunk, position: Position) -> None:
         """Deliver the outcomes before a stuck item.
 
-        Nothing has moved since the last look, so the stores behind the position are long visible.
+        Nothing has moved since the last look, so the stores behind the position are long visible.  But
+        leaves that were posted before may still be in the socket, and come first:
+            worker: posts 0..4, begins 6, is stuck | parent: looks, finds 5 in the ledger; reads 0..4 later
         """
         if running.source.eager and position.index > running.received:
             part = handle.peek()
-            if part is not None:
+            if part is not None and part.first <= running.received:
                 self._accounts.take(running, part)
 
     def _recall(self, handle: Handle, running: Chunk, position: Position) -> None:
@@ -73,6 +75,7 @@ class Lookout:
             handle.ledger.recall(position)
         else:
             self._accounts.shorten(running, begun)
+            handle.end_loans(running.seq, begun)
 
     def _take_back(self, handle: Handle) -> None:
         """Take back the chunks that a stuck worker has not read."""
@@ -83,4 +86,5 @@ class Lookout:
         for chunk in slot.chunks:
             if chunk.seq in taken:
                 self._accounts.close(chunk)
+                handle.end_loans(chunk.seq, 0)
         self._scheduler.take_back(slot, taken)

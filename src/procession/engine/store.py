@@ -6,9 +6,12 @@ reached is a ``NoRoom``, which the caller turns into waiting.
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+
 from procession.system import usable_memory
-from procession.wire.arena import IDLE_SECONDS, Arena, Block, NoRoom
-from procession.wire.parcel import Frame, Known, pack
+from procession.wire.arena import IDLE_SECONDS, Arena, NoRoom
+from procession.wire.parcel import AnyBlock, FileBlock, Frame, Known, pack
 from procession.wire.pickled import Pickled
 from procession.worker.memory import Limits
 
@@ -22,6 +25,10 @@ _RESULTS_SHARE = 0.25
 CHUNK_BYTES = 32 << 20
 
 
+def _nothing() -> None:
+    return None
+
+
 class Store:
     """The blocks of one pool."""
 
@@ -30,7 +37,9 @@ class Store:
         results = int(total * _RESULTS_SHARE)
         self.total = total
         self.worker_limits = Limits(results // workers, total)
+        self.pinned_limit = total // 16  #: of what a worker may keep for good; then it is replaced
         self._arena = Arena(total - results)
+        self._giant: Callable[[], FileBlock | None] = _nothing
 
     def fileno(self) -> int:
         """The descriptor of the arena."""
@@ -49,18 +58,25 @@ class Store:
             known.clear()  # it may be what takes the room
             return pack(pickled, self._allocate, known)
 
-    def _allocate(self, length: int) -> Block:
-        if length > self._arena.limit:
+    def _allocate(self, length: int) -> AnyBlock:
+        if length <= self._arena.limit:
+            return self._arena.allocate(length)
+        if length > self.total:
             raise MemoryError(
-                f"an object of {length:,} bytes does not fit into the shared memory of the pool: "
-                f"block_memory={self.total:,}, of which {self._arena.limit:,} are for what is sent to workers. "
-                "Send it in parts, send a path to a file, or give the pool more"
+                f"an object of {length:,} bytes does not fit into the shared memory of the pool, "
+                f"block_memory={self.total:,}. Send it in parts, send a path to a file, or give the pool more"
             )
-        return self._arena.allocate(length)
+        if not self.has_room(length):
+            raise NoRoom(length, self._arena.used, self.total)
+        giant = FileBlock(length)
+        self._giant = weakref.ref(giant)
+        return giant
 
     def has_room(self, length: int) -> bool:
-        """Whether a block of ``length`` bytes could be had now."""
-        return self._arena.has_room(length)
+        """Whether a block of ``length`` bytes could be had now; one larger than the arena must be alone."""
+        if length <= self._arena.limit:
+            return self._arena.has_room(length)
+        return self._giant() is None and self._arena.has_room(self._arena.limit)
 
     def exhausted(self, full: NoRoom) -> MemoryError:
         """The error for a wait that cannot end: nothing runs, and yet there is no room."""
@@ -78,6 +94,10 @@ class Store:
     def trim(self) -> None:
         """Give back to the system what has not been used for a while."""
         self._arena.trim(IDLE_SECONDS)
+
+    def close_after_fork(self) -> None:
+        """Close it in a forked child."""
+        self._arena.close_after_fork()
 
     def close(self) -> None:
         """Give everything back; what workers have mapped ends with them."""

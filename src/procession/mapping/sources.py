@@ -149,7 +149,7 @@ class Sequence(_Collecting):
         except BaseException as error:
             reraise_interrupt(error)
             return self._encode_apart(chunk, items, store)
-        if pickled is None:
+        if pickled is None or (pickled.has_arrays and self._find_repeated()):
             # The caller of ``map`` waits, so the same array is the same content.
             self._known = Known(KNOWN_ARRAYS, verify=False)
             return self._encode_apart(chunk, items, store)
@@ -188,14 +188,16 @@ class Sequence(_Collecting):
         return Encoded(encoding_of(frames), pack_frames(frames), tuple(definitions), len(frames))
 
     def _repeats(self, item: Any) -> bool:
-        """Whether an item, or a part of it, is an object that other items are or have, too.
+        """Whether an item, or a part of it, is an object that other items are or have, too."""
+        repeated = self._find_repeated()
+        return bool(repeated) and any(id(part) in repeated for part in _objects(item))
 
-        Found out once, when the first item with large buffers is met.
-        """
+    def _find_repeated(self) -> set[int]:
+        """The objects that several items are or have; in a batch, they would be one object in the worker."""
         if self._repeated is None:
             counts = Counter(id(part) for each in self._items for part in _objects(each))
             self._repeated = {key for key, count in counts.items() if count > 1}
-        return any(id(part) in self._repeated for part in _objects(item))
+        return self._repeated
 
     def describe(self, chunk: Chunk, index: int) -> tuple[int | None, str]:
         """See ``Source``."""

@@ -111,7 +111,7 @@ class Stream:
                 self._error_given = True
                 return Outcome(self._taken, OutcomeKind.ERROR, error=self._input_error)
             if not self._collector.has_next:
-                self._collector.detach()  # see ListCollector: nothing must wait for the garbage collector
+                self._let_go()
                 return None
             outcome = self._collector.pop()
             self._taken += 1
@@ -127,7 +127,7 @@ class Stream:
         if self._closed:
             return
         self._closed = True
-        self._collector.detach()
+        self._let_go()
         with self._room:
             self._room.notify_all()
         if not (self._exhausted and self._collector.arrived >= self._source.added):
@@ -146,6 +146,11 @@ class Stream:
     def _counts_bytes(self) -> bool:
         """Whether items or results under way stand in shared memory."""
         return bool(self._source.bytes or self._collector.undelivered_bytes)
+
+    def _let_go(self) -> None:
+        """At the end, keep nothing until the garbage collector comes, nor until the iterator goes."""
+        self._collector.detach()
+        self._source.forget_known()
 
     def _on_arrival(self) -> None:
         """Outcomes have come in; called by the thread that drives."""

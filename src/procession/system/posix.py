@@ -19,9 +19,26 @@ def anonymous_file(name: str, size: int = 0) -> int:
     ``PROCESSION_MEMORY`` chooses the way: "memfd" (where there is one), "shm", or "file".
     """
     make = _MAKERS.get(os.environ.get("PROCESSION_MEMORY", _DEFAULT_MAKER), _MAKERS[_DEFAULT_MAKER])
-    fd = make(name)
-    if size:
-        os.ftruncate(fd, size)
+    try:
+        return _sized(make(name), size, reserve=make is not _MAKERS.get("memfd"))
+    except OSError:
+        if make is not _make_shm:
+            raise
+        return _sized(_make_file(name), size, reserve=True)  # /dev/shm may be tiny
+
+
+def _sized(fd: int, size: int, *, reserve: bool) -> int:
+    """Give a new file its size, and its place on a file system that may be full: better an error here than
+    a SIGBUS when a page is touched.
+    """
+    try:
+        if size and reserve:
+            os.posix_fallocate(fd, 0, size)
+        elif size:
+            os.ftruncate(fd, size)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 

@@ -6,7 +6,8 @@ that need it hold it: a pickled item that waits, a lease to another process.  Re
 fresh 64 MB extent took 32 ms to fill, a warm one 3 ms, through a mapping that is kept for it.
 
 Any thread may allocate; a lock guards the lists, held for no longer than a look at them.  The end of a
-block comes from the garbage collector, so it takes no lock: it only appends to ``_returned``.
+block may come at any moment, in the garbage collector or under a Ctrl-C, so no Python code runs then:
+the weak reference to it appends itself to ``_returned``, which whoever has the lock looks through.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
 from procession.system import anonymous_file
-from procession.system.mapping import PAGE, Region, map_range, punch_hole
+from procession.system.mapping import PAGE, Range, map_range, punch_hole
 from procession.wire.channel import Buffer
 
 #: A free extent that has not been used for so long goes back to the system.
@@ -49,13 +51,14 @@ class NoRoom(Exception):
 class _Extent:
     """A range of the file, in a block or free."""
 
-    __slots__ = ("freed_at", "offset", "region", "size", "written")
+    __slots__ = ("filled", "freed_at", "mapped", "offset", "size", "written")
 
     def __init__(self, offset: int, size: int) -> None:
         self.offset = offset
         self.size = size
         self.written = 0  #: how often
-        self.region: Region | None = None
+        self.filled = 0  #: bytes from its beginning that have memory behind them
+        self.mapped: Range | None = None
         self.freed_at = 0.0
 
 
@@ -81,10 +84,11 @@ class Block:
     def write(self, parts: Sequence[Buffer]) -> None:
         """Fill the block from its beginning with the concatenation of ``parts``."""
         extent = self._extent
-        if extent.written >= _MAPPED_FROM and extent.size >= _MAPPED_SIZE:
-            if extent.region is None:
-                extent.region = map_range(self._arena.fileno(), extent.offset, extent.size, shared=True)
-            view, position = extent.region.view, 0
+        # Through a mapping only what has memory already: where there is none left, that would be a SIGBUS.
+        if extent.written >= _MAPPED_FROM and extent.size >= _MAPPED_SIZE and self.length <= extent.filled:
+            if extent.mapped is None:
+                extent.mapped = map_range(self._arena.fileno(), extent.offset, extent.size, shared=True)
+            view, position = memoryview(extent.mapped), 0
             for part in parts:
                 end = position + len(part)
                 view[position:end] = part
@@ -92,9 +96,7 @@ class Block:
         else:
             write_vector(self._arena.fileno(), parts, extent.offset)
             extent.written += 1
-
-    def __del__(self) -> None:
-        self._arena._returned.append(self._extent)
+            extent.filled = max(extent.filled, self.length)
 
 
 class Arena:
@@ -107,7 +109,8 @@ class Arena:
         self._fd = -1
         self._end = 0
         self._lock = threading.Lock()
-        self._returned: deque[_Extent] = deque()
+        self._blocks: dict[int, tuple[weakref.ref[Block], _Extent]] = {}  # by the id of the reference
+        self._returned: deque[weakref.ref[Block]] = deque()
         self._free: defaultdict[int, list[_Extent]] = defaultdict(list)
         self._holes: defaultdict[int, list[int]] = defaultdict(list)
 
@@ -126,13 +129,16 @@ class Arena:
             free = self._free[size]
             extent = free.pop() if free else self._grow(size)
             self.used += size
-        return Block(self, extent, length)
+            block = Block(self, extent, length)
+            end = weakref.ref(block, self._returned.append)
+            self._blocks[id(end)] = (end, extent)
+        return block
 
     def has_room(self, length: int) -> bool:
         """Whether ``allocate`` would find room now."""
         with self._lock:
             self._drain()
-            return self.used + size_class(length) <= self.limit
+            return self.used + min(size_class(length), self.limit) <= self.limit
 
     @property
     def has_free(self) -> bool:
@@ -155,9 +161,15 @@ class Arena:
         with self._lock:
             self.limit = 0
             self._free.clear()
+            self._blocks.clear()
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
+
+    def close_after_fork(self) -> None:
+        """Close it in a forked child, where another thread's lock would stay locked."""
+        self._lock = threading.Lock()
+        self.close()
 
     # With the lock held.
 
@@ -165,12 +177,14 @@ class Arena:
         """Make the extents of blocks that have gone free, the last one first in line."""
         returned, now = self._returned, 0.0
         while returned:
-            extent = returned.popleft()
+            entry = self._blocks.pop(id(returned.popleft()), None)
+            if entry is None:
+                continue
+            extent = entry[1]
             self.used -= extent.size
             now = now or time.monotonic()
             extent.freed_at = now
-            if self.limit:
-                self._free[extent.size].append(extent)
+            self._free[extent.size].append(extent)
 
     def _grow(self, size: int) -> _Extent:
         if self.used + size > self.limit:
@@ -192,7 +206,7 @@ class Arena:
         return _Extent(offset, size)
 
     def _punch(self, extent: _Extent) -> None:
-        extent.region = None
+        extent.mapped = None
         punch_hole(self._fd, extent.offset, extent.size)
         self._held -= extent.size
         self._holes[extent.size].append(extent.offset)

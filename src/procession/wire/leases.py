@@ -62,6 +62,11 @@ class Leases:
             at = reported.find(1, at + 1)
         return found
 
+    def take_back(self, number: int) -> None:
+        """End a loan of which the borrower has not heard, and will not hear."""
+        if self._blocks.pop(number, None) is not None:
+            self._free.append(number)
+
     def clear(self) -> None:
         """The borrower is gone, and what it held."""
         self._blocks.clear()

@@ -34,6 +34,7 @@ READING = 9  #: whether the chunk's function and items are still being unpickled
 # The two words that the parent writes.
 RECALLED = 7  #: the chunk whose rest the parent wants back
 RECALLED_FROM = 8  #: index in that chunk of the first item that must not be begun
+PINNED = 11  #: bytes that the worker keeps for good, because it has forked while it viewed them
 ARENA = 10  #: whether the worker has an arena, whose descriptor it has sent
 
 _HEAD = 4096

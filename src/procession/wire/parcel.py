@@ -193,7 +193,7 @@ def pack(pickled: Pickled, allocate: Allocate, known: Known | None = None, *, ex
     of which others may read the same.  On failure: what ``allocate`` raises; ``MemoryError`` when the system
     has no memory for it.
     """
-    stream, buffers, segments, _needs = pickled
+    stream, buffers, segments = pickled.stream, pickled.buffers, pickled.segments
     size = sum(map(len, stream))
     moved = size > STREAM_LIMIT if buffers else size > INLINE_LIMIT
     if not moved and not buffers and not segments:
@@ -207,7 +207,8 @@ def pack(pickled: Pickled, allocate: Allocate, known: Known | None = None, *, ex
         spans.append(None)
     for buffer in buffers:
         span = known.find(buffer) if known is not None else None
-        if span is None:
+        if span is None or span in spans:  # two views of one array are two arrays on the other side
+            span = None
             end = _pad(parts, end)
             fresh.append((len(spans), buffer, end))
             parts.append(buffer)
@@ -264,7 +265,7 @@ def _is_stored(buffer: memoryview, span: Span) -> bool:
 
 def _view(block: AnyBlock) -> memoryview:
     """The bytes of a block."""
-    return map_range(block.fileno(), block.offset, block.length, shared=True).view
+    return memoryview(map_range(block.fileno(), block.offset, block.length, shared=True))
 
 
 def same_bytes(one: memoryview, other: memoryview) -> bool:

@@ -37,6 +37,7 @@ class Pickled(NamedTuple):
     buffers: list[memoryview]  #: in the order in which the pickle asks for them
     segments: Sequence[Segment]  #: shared memory that it names
     needs: frozenset[str]  #: names of ``__main__`` that the receiver must have
+    has_arrays: bool = False  #: or bytearrays, large or small: what a task may want to write into
 
     @property
     def nbytes(self) -> int:

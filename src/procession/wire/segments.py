@@ -15,7 +15,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from procession.system import anonymous_file
-from procession.system.mapping import Region, map_range
+from procession.system.mapping import map_range
 from procession.wire.pickled import attach
 
 Name = tuple[int, int]
@@ -24,23 +24,23 @@ Name = tuple[int, int]
 class Segment:
     """One segment in this process."""
 
-    __slots__ = ("__weakref__", "fd", "name", "region", "size")
+    __slots__ = ("__weakref__", "fd", "mapped", "name", "size")
 
     def __init__(self, name: Name, fd: int, size: int) -> None:
         self.name = name
-        self.fd = fd
+        self.fd = fd  #: ours from here on, whatever happens
         self.size = size
-        self.region: Region = map_range(fd, 0, max(1, size), shared=True)
+        self.mapped = map_range(fd, 0, max(1, size), shared=True)
 
     @property
     def view(self) -> memoryview:
         """Its bytes; the view keeps the memory, but not the segment."""
-        return self.region.view[: self.size]
+        return memoryview(self.mapped)[: self.size]
 
     @property
     def address(self) -> int:
         """Where it is mapped here."""
-        return self.region.keeper.address
+        return self.mapped.address
 
     def __reduce__(self) -> Any:
         from multiprocessing.context import get_spawning_popen
@@ -64,12 +64,10 @@ _lock = threading.Lock()
 def create(size: int) -> Segment:
     """Make a segment of zeros.  On failure: ``MemoryError``."""
     words = memoryview(os.urandom(16)).cast("q")
-    fd = anonymous_file("procession-segment")
     try:
-        os.ftruncate(fd, max(1, size))
+        fd = anonymous_file("procession-segment", max(1, size))
         segment = Segment((words[0], words[1]), fd, size)
-    except OSError as error:
-        os.close(fd)
+    except (OSError, OverflowError) as error:
         raise MemoryError(f"the system has no room for {size:,} bytes of shared memory: {error}") from error
     _known[segment.name] = segment
     return segment
@@ -93,9 +91,7 @@ def find(name: Name) -> Segment:
 
 def _receive(name: Name, dup: Any, size: int) -> Segment:
     """Rebuild a segment whose descriptor comes by multiprocessing's own ways."""
-    segment = _known.get(name)
-    fd = os.dup(dup.detach()) if segment is None else -1
-    return adopt(name, fd, size) if segment is None else segment
+    return adopt(name, dup.detach(), size)  # fetched even if it is here: the sender keeps it until then
 
 
 def _renew_lock() -> None:

@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from procession.wire.pickled import BATCH_THRESHOLD, BUFFER_THRESHOLD, Pickled, start_collecting, stop_collecting
 from procession.wire.scope import LRU_WRAPPER, Scope, Where, importable, is_definition
+from procession.wire.segments import Segment
 
 if TYPE_CHECKING:
     from typing import Protocol
-
-    from procession.wire.segments import Segment
 
     class Dumping(Protocol):
         """What this module needs of a pickler."""
@@ -49,6 +48,8 @@ class _HasBuffers(Exception):
 class _Pickler(pickle.Pickler):
     """The C pickler, with one question asked of functions and classes."""
 
+    refuses_segments = False  #: nothing could travel with what it writes
+
     def __init__(
         self,
         file: Any,
@@ -61,6 +62,8 @@ class _Pickler(pickle.Pickler):
         self.scope = scope
 
     def reducer_override(self, obj: Any) -> Any:
+        if self.refuses_segments and type(obj) is Segment:
+            raise _HasBuffers
         if is_definition(obj) and self.scope.locate(obj) is Where.NOWHERE:
             raise _MustGoByValue
         return NotImplemented
@@ -91,6 +94,10 @@ class Encoder:
         On failure: whatever the object's own reduction raises.
         """
         return self._encode(obj, Buffers.BESIDE)
+
+    def encode_apart(self, obj: object) -> Pickled:
+        """Pickle ``obj``, with every buffer beside the pickle, however small."""
+        return self._encode(obj, Buffers.ALL)
 
     def encode_batch(self, items: object) -> Pickled | None:
         """Pickle items as one object; None if some have large buffers or shared memory, which belong apart."""
@@ -128,7 +135,9 @@ class Encoder:
 
         It raises ``MUST_BE_ENCODED`` for what it cannot write, which ``encode`` then can.
         """
-        return _Pickler(file, Scope(self._main_names), dispatch_table(), _refuse_large)
+        pickler = _Pickler(file, Scope(self._main_names), dispatch_table(), _refuse_large)
+        pickler.refuses_segments = True
+        return pickler
 
 
 MUST_BE_ENCODED = (_MustGoByValue, _HasBuffers)
@@ -140,13 +149,14 @@ class Buffers(Enum):
 
     WITHIN = auto()  #: they are copied into the pickle
     BESIDE = auto()  #: they are collected
+    ALL = auto()  #: they are collected, and the small ones too
     BATCH = auto()  #: those of medium size are collected, others are an error, ``_HasBuffers``
 
 
 class _Store:
     """Takes what a pickler writes, piece by piece: large texts and bytes come as they are, not copied."""
 
-    __slots__ = ("buffers", "mode", "pieces", "segments", "write")
+    __slots__ = ("buffers", "met_buffers", "mode", "pieces", "segments", "write")
 
     def __init__(self) -> None:
         self.pieces: list[Any] = []
@@ -154,9 +164,11 @@ class _Store:
         self.buffers: list[memoryview] = []
         self.segments: list[Segment] = []
         self.mode = Buffers.WITHIN
+        self.met_buffers = False
 
     def keep_within(self, buffer: pickle.PickleBuffer) -> bool:
         """Whether a buffer goes into the pickle; else it is collected here."""
+        self.met_buffers = True
         if self.mode is Buffers.WITHIN:
             return True
         try:
@@ -168,7 +180,7 @@ class _Store:
                 raise _HasBuffers
             if raw.nbytes < BATCH_THRESHOLD:
                 return True
-        elif raw.nbytes < BUFFER_THRESHOLD:
+        elif raw.nbytes < (1 if self.mode is Buffers.ALL else BUFFER_THRESHOLD):
             return True
         self.buffers.append(raw)
         return False
@@ -187,11 +199,15 @@ class _Store:
         needs = frozenset(scope.needs | scope.uses) if scope.needs or scope.uses else _NOTHING
         pieces = self.pieces[:]
         self.pieces.clear()
+        mutable, self.met_buffers = self.met_buffers, False
+        if len(pieces) > 1:  # what is longer than a frame of the pickle comes as the object itself
+            pieces = [piece.raw() if type(piece) is pickle.PickleBuffer else piece for piece in pieces]
+            mutable = mutable or any(type(piece) is bytearray for piece in pieces)
         if not self.buffers and not self.segments:
-            return Pickled(pieces, [], (), needs)
+            return Pickled(pieces, [], (), needs, mutable)
         if self.segments and mode is Buffers.BATCH:
             raise _HasBuffers
-        pickled = Pickled(pieces, self.buffers[:], self.segments[:], needs)
+        pickled = Pickled(pieces, self.buffers[:], self.segments[:], needs, mutable)
         self.buffers.clear()
         self.segments.clear()
         return pickled
@@ -225,11 +241,21 @@ class _Scratch(threading.local):
 
 def _reduce_view(view: memoryview) -> Any:
     """A memoryview by its bytes, which may travel beside the pickle."""
-    if not view.contiguous:
+    if not view.nbytes:
+        return _rebuild_empty, (view.format, view.readonly)
+    if not view.c_contiguous:
         data: Any = bytes(view) if view.readonly else bytearray(view)
     else:
         data = view
     return _rebuild_view, (pickle.PickleBuffer(data), view.format, view.shape)
+
+
+def _rebuild_empty(code: str, readonly: bool) -> memoryview:
+    """An empty view can only be had of an empty array."""
+    from array import array, typecodes
+
+    view = memoryview(array(code) if code in typecodes else bytearray())
+    return view.toreadonly() if readonly else view
 
 
 def _rebuild_view(data: Any, code: str, shape: tuple[int, ...]) -> memoryview:

@@ -5,23 +5,25 @@ receiver alone is mapped as it is, which spares the copies.  Either way its owne
 nobody else sees that; and the lender is told when its last view is gone, which may be never.  A range
 that cannot be mapped is copied.
 
+The end of a view may come at any moment, in the garbage collector or under a Ctrl-C, so no Python code
+runs then: a weak reference appends itself to ``_ended``, which is looked through at every read.
+
 After a fork the child has views on the same pages: it would see what the parent writes into them, or
 that they are recycled.  So all that is viewed at that moment becomes private, and is not given back: it
 ends with this process.
-
-Owns the table of what is viewed in this process.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+import weakref
+from collections import deque
 from collections.abc import Sequence
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, NamedTuple
 
 from procession.system import close_all
-from procession.system.mapping import Keeper, make_private, map_range
+from procession.system.mapping import Range, make_private, map_range
 from procession.wire import inherit
 from procession.wire.parcel import HEAD, MARK, OWN_FILE
 from procession.wire.segments import Segment, adopt
@@ -41,17 +43,31 @@ class _Descriptor:
             os.close(self.fd)
 
 
-#: What is viewed of arenas, and where it is there.  Private views are in it with an offset of -1.
-_lent: WeakKeyDictionary[Keeper, tuple[_Descriptor, int]] = WeakKeyDictionary()
+class _Loan(NamedTuple):
+    """One block that is viewed here."""
+
+    end: Any  #: the weak reference that tells of its end
+    lease: int
+    mapped: weakref.ref[Range]
+    arena: _Descriptor
+    offset: int  #: in the arena, if it is mapped as it is; -1 if it is private
+
+
+_all: weakref.WeakSet[Views] = weakref.WeakSet()
+
+#: Bytes that will not be given back before this process ends, because it has forked.
+_pinned = 0
+
+
+def pinned_bytes() -> int:
+    """Bytes of blocks that this process keeps for good, on account of its forks."""
+    return _pinned
 
 
 def _keep_all() -> None:
     """Before a fork: make what is viewed now private, and never report its end."""
-    for keeper, (arena, offset) in list(_lent.items()):
-        keeper.on_free = None
-        if offset >= 0:
-            make_private(keeper, arena.fd, offset)
-    _lent.clear()
+    for views in list(_all):
+        views.keep_all()
 
 
 os.register_at_fork(before=_keep_all)
@@ -60,13 +76,45 @@ os.register_at_fork(before=_keep_all)
 class Views:
     """What one lender's blocks look like from here."""
 
-    __slots__ = ("_arena", "_page", "opened")
+    __slots__ = ("__weakref__", "_arena", "_ended", "_loans", "_page", "opened")
 
     def __init__(self, page: memoryview | None = None) -> None:
         """``page`` is where the end of a loan is noted, by the number of the loan."""
         self._page = page
         self._arena = _Descriptor(-1)
+        self._loans: dict[int, _Loan] = {}  # by the id of the reference that tells of the end
+        self._ended: deque[Any] = deque()
         self.opened: list[Segment] | None = None  #: where to keep segments, if at all
+        _all.add(self)
+
+    def settle(self) -> None:
+        """Tell the lender which views have ended."""
+        ended = self._ended
+        while ended:
+            loan = self._loans.pop(id(ended.popleft()), None)
+            if loan is not None and loan.lease >= 0:
+                self._report(loan.lease)
+
+    def keep_all(self) -> None:
+        """Make what is viewed now private, and never report its end."""
+        global _pinned
+        self.settle()
+        loans, self._loans = self._loans, {}
+        for loan in loans.values():
+            mapped = loan.mapped()
+            if mapped is None:
+                continue
+            if loan.offset >= 0:
+                make_private(mapped, loan.arena.fd, loan.offset)
+            _pinned += len(mapped)
+
+    def skip(self, frame: bytes | memoryview) -> None:
+        """Give back what a description lends, without reading it."""
+        if frame[0] == MARK:
+            blocks = HEAD.unpack_from(frame)[2]
+            for lease in struct.unpack_from(f"<{3 * blocks}q", frame, HEAD.size)[::3]:
+                if lease >= 0:
+                    self._report(lease)
 
     def adopt(self, fd: int) -> None:
         """Take over the descriptor of the lender's arena, before the first of its blocks is met."""
@@ -86,6 +134,8 @@ class Views:
 
         ``fds`` came with the message, and stay the caller's.  On failure: what unpickling raises.
         """
+        if self._ended:
+            self.settle()
         if frame[0] != MARK:
             return loads(frame)
         stream, buffers, segments = self._open(memoryview(frame), fds)
@@ -126,20 +176,19 @@ class Views:
         fd, start = (fds[offset], 0) if lease == OWN_FILE else (arena.fd, offset)
         exclusive = exclusive and lease != OWN_FILE
         try:
-            region = map_range(fd, start, length, shared=exclusive)
+            mapped = map_range(fd, start, length, shared=exclusive)
         except OSError:  # too many mappings, or no address space
             view = memoryview(_copy(fd, start, length))
             if lease >= 0:
                 self._report(lease)
             return view
         if lease != OWN_FILE:
-            _lent[region.keeper] = (arena, start if exclusive else -1)
-            if lease >= 0:
-                region.keeper.on_free = lambda: self._report(lease)
-        return region.view
+            end = weakref.ref(mapped.token, self._ended.append)
+            self._loans[id(end)] = _Loan(end, lease, weakref.ref(mapped), arena, start if exclusive else -1)
+        return memoryview(mapped)
 
     def _report(self, lease: int) -> None:
-        """Note the end of a loan.  May be called by the garbage collector, in any thread."""
+        """Note the end of a loan."""
         if self._page is not None:
             try:  # noqa: SIM105
                 self._page[lease] = 1

@@ -18,7 +18,8 @@ from procession.wire.channel import Channel, Message
 from procession.wire.faults import pack_error
 from procession.wire.ledger import Ledger
 from procession.wire.mainmodule import Mirrored
-from procession.wire.messages import Encoding
+from procession.wire.messages import Encoding, split_frames
+from procession.wire.segments import Segment
 from procession.wire.serial import Encoder, loads
 from procession.worker.memory import Limits, Memory
 from procession.worker.output import Streams
@@ -102,16 +103,23 @@ class Worker:
         self._runner.begin(head)
         fds = message.fds
         if head.encoding is Encoding.PARCELS or fds:
-            kept = self._memory.keep_segments()
+            kept: list[Segment] | None = self._memory.keep_segments()
             read: Read = lambda frame: self._views.read(frame, fds)  # noqa: E731
         else:
-            kept, read = None, self._views.read if head.encoding is Encoding.BATCH else loads
+            kept, self._views.opened = self._views.opened, None
+            read = self._views.read if head.encoding is Encoding.BATCH else loads
+        function = None
         try:
             function = self._functions.get(head.function_id)
             if function is None:
                 function = self._load(head.function_id)
             items = read_items(head, body, read)
         except BaseException as error:  # unpickling runs the user's code
+            if head.encoding is Encoding.PARCELS:
+                for frame in split_frames(body, head.count):
+                    self._views.skip(frame)
+            elif head.encoding is Encoding.BATCH and function is None:
+                self._views.skip(body)
             self._refuse(head.seq, error)
             self._runner.abandon()
         else:

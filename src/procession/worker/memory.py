@@ -13,7 +13,7 @@ from procession.wire import messages
 from procession.wire.arena import IDLE_SECONDS, Arena, Block, NoRoom
 from procession.wire.leases import Leases
 from procession.wire.parcel import AnyBlock, FileBlock, Frame, pack
-from procession.wire.views import Views
+from procession.wire.views import Views, pinned_bytes
 
 if TYPE_CHECKING:
     from procession.wire.channel import Channel
@@ -81,9 +81,14 @@ class Memory:
         kept, self.views.opened = self.views.opened or [], []
         return kept
 
+    def note_pinned(self) -> None:
+        """Tell the parent what this process will not give back before its end."""
+        self._words[page.PINNED] = pinned_bytes()
+
     @property
     def idle_seconds(self) -> float | None:
         """How long to wait for work before ``trim``; None when there is nothing to give back."""
+        self.views.settle()
         if self._leases:
             self._leases.collect()
         if self.views.opened:

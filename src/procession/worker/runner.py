@@ -176,6 +176,10 @@ class Runner:
             self._ledger.renew_recall()
 
     def _send(self, mode: Mode, count: int, body: list[Any], *, final: bool, fds: Sequence[int] = ()) -> None:
+        memory = self._memory
+        memory.views.settle()  # what has ended is the parent's again when it gets this
+        if final:
+            memory.note_pinned()
         head = self._head
         seconds = (time.monotonic_ns() - self._begin) * 1e-9
         first = self._words[page.FIRST]
@@ -267,6 +271,8 @@ class Runner:
                     data = self._memory.box(pickled, fds)
                 except MemoryError as failure:
                     error = failure
+                except Exception as failure:  # a descriptor that is not to be had, say
+                    error = _not_sendable(value, failure, self._encoder)
         if error is not None:
             _strip_our_frames(error)
             data = pack_error(error, self._encoder, lambda pickled: self._memory.box(pickled, fds))
@@ -335,7 +341,7 @@ def _not_sendable(value: Any, failure: BaseException, encoder: Encoder) -> BaseE
     """The error for a value that cannot be pickled, naming the part at fault."""
     from procession.errors import NotSendable
 
-    path, culprit = find_culprit(value, "result", encoder.dumps)
+    path, culprit = find_culprit(value, "result", encoder.encode)
     try:
         text = repr(culprit)[:200]
     except BaseException:  # __repr__ is the user's
