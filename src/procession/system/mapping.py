@@ -68,7 +68,7 @@ def map_range(fd: int, offset: int, length: int, *, shared: bool) -> Range:
     failure: ``OSError``.
     """
     calls = _calls()
-    made = Range(-1, length)
+    made = Range(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     made.address = calls.address_of(calls.byte.from_buffer(made))
     made.token = _token()
     _map_over(made, fd, offset, mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE)
