@@ -71,6 +71,7 @@ class Handle:
         self._outbox: deque[tuple[list[Buffer], list[int]]] = deque()
         self._functions: OrderedDict[int, None] = OrderedDict()
         self._versions = {each.name: each.version for each in definitions}
+        self._last_seq = 0
         self._last_control = 0  # the first chunk behind the last message that was not a chunk
         self.streams = bytes(2)
         ours.setblocking(False)
@@ -159,6 +160,7 @@ class Handle:
 
     def define(self, function: Function, more: Sequence[Definition], seq: int, store: Store) -> None:
         """Make sure that the worker has a function, and what chunk ``seq`` needs of __main__."""
+        self._last_seq = max(self._last_seq, seq)
         missing = [each for each in (*function.definitions, *more) if self._versions.get(each.name) != each.version]
         if missing:
             self._versions.update({each.name: each.version for each in missing})
@@ -187,6 +189,7 @@ class Handle:
     def forget(self, function_id: int) -> None:
         """Have the worker forget a function, if it has it."""
         if self._functions.pop(function_id, self) is not self:
+            self._last_control = self._last_seq + 1  # behind what was sent: not to be taken for a chunk
             self.send(bytes((messages.FORGET,)), function_id.to_bytes(8, "little"))
 
     def redirect(self, flags: bytes, seq: int) -> None:

@@ -50,7 +50,7 @@ class Interner:
         self.encoder = Encoder()
         self.mirror = Mirror()
         self._ids = count(1)
-        self._by_content: OrderedDict[_Content, Function] = OrderedDict()
+        self._by_content: OrderedDict[_Content, int] = OrderedDict()
         self._importable: weakref.WeakKeyDictionary[Callable[..., Any], Function]
         self._importable = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -108,16 +108,15 @@ class Interner:
         """The function of this content; what it refers to by name is part of it."""
         content = pickled, tuple([(each.name, each.version) for each in definitions])
         with self._lock:
-            function = self._by_content.get(content)
-            if function is None:
-                by_value = bool(definitions) or b"cloudpickle" in pickled
-                function = Function(next(self._ids), pickled, name, definitions, None, by_value)
-                self._by_content[content] = function
+            number = self._by_content.get(content)
+            if number is None:
+                number = self._by_content[content] = next(self._ids)
                 if len(self._by_content) > _LIMIT:
                     self._by_content.popitem(last=False)
             else:
                 self._by_content.move_to_end(content)
-            return function
+        # The function itself is not kept: its definitions may hold big globals, and old versions of them.
+        return Function(number, pickled, name, definitions, None, bool(definitions) or b"cloudpickle" in pickled)
 
 
 def function_name(function: Any) -> str:

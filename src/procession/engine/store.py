@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 
 from procession.system import usable_memory
-from procession.wire.arena import IDLE_SECONDS, Arena, NoRoom
+from procession.wire.arena import IDLE_SECONDS, Arena, NoRoom, size_class
 from procession.wire.parcel import AnyBlock, FileBlock, Frame, Known, pack
 from procession.wire.pickled import Pickled
 from procession.worker.memory import Limits
@@ -59,7 +59,7 @@ class Store:
             return pack(pickled, self._allocate, known)
 
     def _allocate(self, length: int) -> AnyBlock:
-        if length <= self._arena.limit:
+        if size_class(length) <= self._arena.limit:
             return self._arena.allocate(length)
         if length > self.total:
             raise MemoryError(
@@ -74,7 +74,7 @@ class Store:
 
     def has_room(self, length: int) -> bool:
         """Whether a block of ``length`` bytes could be had now; one larger than the arena must be alone."""
-        if length <= self._arena.limit:
+        if size_class(length) <= self._arena.limit:
             return self._arena.has_room(length)
         return self._giant() is None and self._arena.has_room(self._arena.limit)
 

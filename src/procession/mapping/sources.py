@@ -183,7 +183,7 @@ class Sequence(_Collecting):
                 size, fds = size + frame.nbytes, fds + frame.fd_count
                 if size >= CHUNK_BYTES or fds >= SEGMENTS_LIMIT:
                     break
-        if fds > FDS_LIMIT:
+        if fds >= FDS_LIMIT:  # a long message needs one more
             frames.pop()  # it has too many to go with the others, and never too many to go alone
         return Encoded(encoding_of(frames), pack_frames(frames), tuple(definitions), len(frames))
 
@@ -427,7 +427,7 @@ class _Load:
             return True
         self._bytes += frame.nbytes
         self._fds += frame.fd_count
-        return self._bytes <= CHUNK_BYTES and self._fds <= FDS_LIMIT
+        return self._bytes <= CHUNK_BYTES and self._fds < FDS_LIMIT
 
 
 def encoding_of(frames: Iterable[Any]) -> Encoding:

@@ -215,8 +215,8 @@ def pack(pickled: Pickled, allocate: Allocate, known: Known | None = None, *, ex
             end += len(buffer)
         spans.append(span)
     if end:
-        block = allocate(end)
         try:
+            block = allocate(end)
             block.write(parts)
         except OSError as error:
             raise MemoryError(f"the system has no room for {end:,} bytes of shared memory: {error}") from error

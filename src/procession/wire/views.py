@@ -91,7 +91,11 @@ class Views:
         """Tell the lender which views have ended."""
         ended = self._ended
         while ended:
-            loan = self._loans.pop(id(ended.popleft()), None)
+            try:
+                end = ended.popleft()
+            except IndexError:  # another thread has looked at the same moment
+                return
+            loan = self._loans.pop(id(end), None)
             if loan is not None and loan.lease >= 0:
                 self._report(loan.lease)
 
@@ -127,6 +131,7 @@ class Views:
 
     def close(self) -> None:
         """Nothing more is read; the arena's descriptor goes with the last view."""
+        self.settle()
         self._arena = _Descriptor(-1)
 
     def read(self, frame: bytes | memoryview, fds: Sequence[int] = ()) -> Any:
