@@ -91,7 +91,7 @@ def _run_all(pool: Any, jobs: list[Job]) -> None:
 @pytest.mark.usefixtures("nothing_mapped")
 def test_two_thousand_tasks_leave_nothing(make_pool: Callable[..., Any]) -> None:
     """After mixed tasks, errors among them, the pool has no more descriptors than before, and after its end none."""
-    mapped = arrays.mappings_here()
+    mapped, opened = arrays.mappings_here(), arrays.descriptors()
     pool = make_pool(2)
     _run_all(pool, _jobs(400, 1))
     gc.collect()
