@@ -12,9 +12,10 @@ if sys.platform == "linux":
     from procession.system.linux import die_with, process_fd, usable_cores, usable_memory
 else:
     from procession.system.posix import die_with, process_fd, usable_cores, usable_memory
-from procession.system.posix import anonymous_file, close_all, wait_readable, write_all
+from procession.system.posix import Descriptor, anonymous_file, close_all, wait_readable, write_all
 
 __all__ = [
+    "Descriptor",
     "anonymous_file",
     "close_all",
     "die_with",

@@ -89,6 +89,19 @@ def wait_readable(fd: int, timeout: float | None) -> bool:
     return bool(poll.poll(None if timeout is None else max(0, timeout * 1000)))
 
 
+class Descriptor:
+    """A descriptor that is closed with the last reference to it; -1 for none."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
 def close_all(fds: Iterable[int]) -> None:
     """Close descriptors."""
     for fd in fds:

@@ -19,7 +19,7 @@ import weakref
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
-from procession.system import anonymous_file
+from procession.system import Descriptor, anonymous_file
 from procession.system.mapping import PAGE, Range, map_range, punch_hole
 from procession.wire.channel import Buffer
 
@@ -65,10 +65,10 @@ class _Extent:
 class Block:
     """An extent in use, and how many of its bytes; it is recycled when the block is collected."""
 
-    __slots__ = ("__weakref__", "_arena", "_extent", "length")
+    __slots__ = ("__weakref__", "_extent", "_file", "length")
 
-    def __init__(self, arena: Arena, extent: _Extent, length: int) -> None:
-        self._arena = arena
+    def __init__(self, file: Descriptor, extent: _Extent, length: int) -> None:
+        self._file = file  # a thread may write into a block while another closes the arena
         self._extent = extent
         self.length = length
 
@@ -79,7 +79,7 @@ class Block:
 
     def fileno(self) -> int:
         """The descriptor of the arena's file."""
-        return self._arena.fileno()
+        return self._file.fd
 
     def write(self, parts: Sequence[Buffer]) -> None:
         """Fill the block from its beginning with the concatenation of ``parts``."""
@@ -87,14 +87,14 @@ class Block:
         # Through a mapping only what has memory already: where there is none left, that would be a SIGBUS.
         if extent.written >= _MAPPED_FROM and extent.size >= _MAPPED_SIZE and self.length <= extent.filled:
             if extent.mapped is None:
-                extent.mapped = map_range(self._arena.fileno(), extent.offset, extent.size, shared=True)
+                extent.mapped = map_range(self._file.fd, extent.offset, extent.size, shared=True)
             view, position = memoryview(extent.mapped), 0
             for part in parts:
                 end = position + len(part)
                 view[position:end] = part
                 position = end
         else:
-            write_vector(self._arena.fileno(), parts, extent.offset)
+            write_vector(self._file.fd, parts, extent.offset)
             extent.written += 1
             extent.filled = max(extent.filled, self.length)
 
@@ -106,7 +106,7 @@ class Arena:
         self.limit = limit
         self.used = 0  #: bytes of extents in blocks
         self._held = 0  #: bytes of all extents that may have memory behind them
-        self._fd = -1
+        self._file = Descriptor(-1)
         self._end = 0
         self._lock = threading.Lock()
         self._blocks: dict[int, tuple[weakref.ref[Block], _Extent]] = {}  # by the id of the reference
@@ -116,7 +116,7 @@ class Arena:
 
     def fileno(self) -> int:
         """The descriptor of the file, which exists from the first block on; -1 before."""
-        return self._fd
+        return self._file.fd
 
     def allocate(self, length: int) -> Block:
         """Take a block of ``length`` bytes, a recycled one if there is one.
@@ -129,7 +129,7 @@ class Arena:
             free = self._free[size]
             extent = free.pop() if free else self._grow(size)
             self.used += size
-            block = Block(self, extent, length)
+            block = Block(self._file, extent, length)
             end = weakref.ref(block, self._returned.append)
             self._blocks[id(end)] = (end, extent)
         return block
@@ -157,14 +157,12 @@ class Arena:
                         self._punch(extent)
 
     def close(self) -> None:
-        """Close the file.  What others have mapped stays with them."""
+        """Let the file go, which closes it with its last block.  What others have mapped stays with them."""
         with self._lock:
             self.limit = 0
             self._free.clear()
             self._blocks.clear()
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+            self._file = Descriptor(-1)
 
     def close_after_fork(self) -> None:
         """Close it in a forked child, where another thread's lock would stay locked."""
@@ -193,21 +191,21 @@ class Arena:
             for extents in self._free.values():
                 while extents and self._held + size > self.limit:
                     self._punch(extents.pop(0))
-        if self._fd < 0:
-            self._fd = anonymous_file("procession-arena")
+        if self._file.fd < 0:
+            self._file = Descriptor(anonymous_file("procession-arena"))
         holes = self._holes[size]
         if holes:
             offset = holes.pop()
         else:
             offset = self._end
-            os.ftruncate(self._fd, offset + size)
+            os.ftruncate(self._file.fd, offset + size)
             self._end = offset + size
         self._held += size
         return _Extent(offset, size)
 
     def _punch(self, extent: _Extent) -> None:
         extent.mapped = None
-        punch_hole(self._fd, extent.offset, extent.size)
+        punch_hole(self._file.fd, extent.offset, extent.size)
         self._held -= extent.size
         self._holes[extent.size].append(extent.offset)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from procession.system import close_all
 from procession.wire.faults import reraise_interrupt, unpack_error
 from procession.wire.messages import Mode, Part
-from procession.wire.parcel import MARK, described_bytes
+from procession.wire.parcel import MARK, described_blocks
 from procession.wire.serial import loads
 
 _NO_SIZES: dict[int, int] = {}
@@ -71,7 +71,7 @@ def _read_frames(body: memoryview, part: Part, skip: int, seconds: list[float] |
             continue
         try:
             if frame[0] == MARK:
-                sizes[len(values)] = described_bytes(frame)
+                sizes[len(values)] = sum(block.length for block in described_blocks(frame))
                 values.append(read(frame))
             else:
                 values.append(loads(frame))

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from procession.system import anonymous_file
+from procession.system import Descriptor, anonymous_file
 from procession.system.mapping import map_range
 from procession.wire.arena import Block, write_vector
 from procession.wire.channel import INLINE_LIMIT, Buffer
@@ -42,25 +42,20 @@ _PADDING = bytes(ALIGNMENT)
 class FileBlock:
     """A block that is an anonymous file of its own, closed with its last reference."""
 
-    __slots__ = ("__weakref__", "fd", "length")
+    __slots__ = ("__weakref__", "_file", "length")
     offset = 0
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self.fd = anonymous_file("procession-block", length)
+        self._file = Descriptor(anonymous_file("procession-block", length))
 
     def fileno(self) -> int:
         """The descriptor of the file."""
-        return self.fd
+        return self._file.fd
 
     def write(self, parts: Sequence[Buffer]) -> None:
         """Fill the block from its beginning with the concatenation of ``parts``."""
-        write_vector(self.fd, parts, 0)
-
-    def __del__(self) -> None:
-        fd = getattr(self, "fd", -1)
-        if fd >= 0:
-            os.close(fd)
+        write_vector(self.fileno(), parts, 0)
 
 
 AnyBlock = Block | FileBlock
@@ -164,7 +159,7 @@ class Parcel:
         for block in self._blocks:
             if type(block) is FileBlock:
                 words += (OWN_FILE, len(fds), block.length)
-                fds.append(os.dup(block.fd))
+                fds.append(os.dup(block.fileno()))
             else:
                 words += (lend(block), block.offset, block.length)  # type: ignore[arg-type]
         for span in self._spans:
@@ -240,11 +235,6 @@ def pack_file(pickled: Pickled) -> Frame:
     return pack(pickled, FileBlock, exclusive=False)
 
 
-def total_bytes(frames: Iterable[Any]) -> int:
-    """Bytes of shared memory behind some frames."""
-    return sum(frame.nbytes for frame in frames if type(frame) is Parcel)
-
-
 def _pad(parts: list[Buffer], end: int) -> int:
     rest = -end % ALIGNMENT
     if rest:
@@ -277,7 +267,18 @@ def same_bytes(one: memoryview, other: memoryview) -> bool:
     return words and one[whole:] == other[whole:]
 
 
-def described_bytes(description: memoryview) -> int:
-    """Bytes of shared memory behind a description."""
-    _mark, _exclusive, blocks, *_ = HEAD.unpack_from(description)
-    return sum(struct.unpack_from(f"<{3 * blocks}q", description, HEAD.size)[2::3])
+class DescribedBlock(NamedTuple):
+    """A block as a description names it."""
+
+    lease: int  #: or ``OWN_FILE``, ``NEVER_REPORTED``
+    offset: int  #: of ``OWN_FILE``: which of the descriptors that came with it
+    length: int
+
+
+def described_blocks(frame: bytes | memoryview) -> list[DescribedBlock]:
+    """The blocks of a description; none if the frame is a pickle."""
+    if frame[0] != MARK:
+        return []
+    _mark, _exclusive, blocks, *_ = HEAD.unpack_from(frame)
+    words = struct.unpack_from(f"<{3 * blocks}q", frame, HEAD.size)
+    return [DescribedBlock(*words[at : at + 3]) for at in range(0, len(words), 3)]

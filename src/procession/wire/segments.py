@@ -14,7 +14,7 @@ import threading
 from typing import Any
 from weakref import WeakValueDictionary
 
-from procession.system import anonymous_file
+from procession.system import Descriptor, anonymous_file
 from procession.system.mapping import map_range
 from procession.wire.pickled import attach
 
@@ -24,13 +24,18 @@ Name = tuple[int, int]
 class Segment:
     """One segment in this process."""
 
-    __slots__ = ("__weakref__", "fd", "mapped", "name", "size")
+    __slots__ = ("__weakref__", "_file", "mapped", "name", "size")
 
     def __init__(self, name: Name, fd: int, size: int) -> None:
         self.name = name
-        self.fd = fd  #: ours from here on, whatever happens
+        self._file = Descriptor(fd)  # ours from here on, whatever happens
         self.size = size
         self.mapped = map_range(fd, 0, max(1, size), shared=True)
+
+    @property
+    def fd(self) -> int:
+        """The descriptor of its file."""
+        return self._file.fd
 
     @property
     def view(self) -> memoryview:
@@ -50,11 +55,6 @@ class Segment:
         from multiprocessing.reduction import DupFd
 
         return _receive, (self.name, DupFd(self.fd), self.size)
-
-    def __del__(self) -> None:
-        fd = getattr(self, "fd", -1)
-        if fd >= 0:
-            os.close(fd)
 
 
 _known: WeakValueDictionary[Name, Segment] = WeakValueDictionary()

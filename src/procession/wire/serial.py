@@ -80,14 +80,6 @@ class Encoder:
         """Pickle ``obj`` for a receiver that needs nothing but our modules and known names."""
         return self._encode(obj, Buffers.WITHIN).join()
 
-    def dumps_with_needs(self, obj: object) -> tuple[bytes, frozenset[str]]:
-        """Pickle ``obj``, and name what of ``__main__`` the receiver must have to read it.
-
-        On failure: whatever the object's own reduction raises.
-        """
-        pickled = self._encode(obj, Buffers.WITHIN)
-        return pickled.join(), pickled.needs
-
     def encode(self, obj: object) -> Pickled:
         """Pickle ``obj``, with its large buffers beside the pickle.
 
@@ -109,7 +101,7 @@ class Encoder:
     def _encode(self, obj: object, buffers: Buffers) -> Pickled:
         scratch = self._local
         if scratch.busy:  # a __reduce__ that pickles, inside of our own dump
-            return self._encode_slowly(obj, buffers)
+            return encode_by_value(obj, Scope(self._main_names), buffers)
         scratch.busy = True
         try:
             pickler = scratch.pickler_for(self._main_names)
@@ -122,25 +114,18 @@ class Encoder:
             return pickled
         except _MustGoByValue:
             scratch.reset()
-            return self._encode_slowly(obj, buffers)
+            return encode_by_value(obj, Scope(self._main_names), buffers)
         finally:
             if scratch.busy:
                 scratch.reset()
 
-    def _encode_slowly(self, obj: object, buffers: Buffers) -> Pickled:
-        return encode_by_value(obj, Scope(self._main_names), buffers)
-
     def pickler(self, file: Any) -> _Pickler:
-        """A fast pickler that writes to ``file``.
-
-        It raises ``MUST_BE_ENCODED`` for what it cannot write, which ``encode`` then can.
-        """
+        """A fast pickler that writes to ``file``; it raises for what it cannot write, which ``encode`` then can."""
         pickler = _Pickler(file, Scope(self._main_names), dispatch_table(), _refuse_large)
         pickler.refuses_segments = True
         return pickler
 
 
-MUST_BE_ENCODED = (_MustGoByValue, _HasBuffers)
 _NOTHING: frozenset[str] = frozenset()
 
 

@@ -22,25 +22,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from procession.system import close_all
+from procession.system import Descriptor, close_all
 from procession.system.mapping import Range, make_private, map_range
 from procession.wire import inherit
-from procession.wire.parcel import HEAD, MARK, OWN_FILE
+from procession.wire.parcel import HEAD, MARK, OWN_FILE, DescribedBlock, described_blocks
 from procession.wire.segments import Segment, adopt
 from procession.wire.serial import loads
-
-
-class _Descriptor:
-    """The descriptor of a lender's arena; needed as long as something of it is viewed."""
-
-    __slots__ = ("fd",)
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def __del__(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
 
 
 class _Loan(NamedTuple):
@@ -49,7 +36,7 @@ class _Loan(NamedTuple):
     end: Any  #: the weak reference that tells of its end
     lease: int
     mapped: weakref.ref[Range]
-    arena: _Descriptor
+    arena: Descriptor
     offset: int  #: in the arena, if it is mapped as it is; -1 if it is private
 
 
@@ -81,7 +68,7 @@ class Views:
     def __init__(self, page: memoryview | None = None) -> None:
         """``page`` is where the end of a loan is noted, by the number of the loan."""
         self._page = page
-        self._arena = _Descriptor(-1)
+        self._arena = Descriptor(-1)
         self._loans: dict[int, _Loan] = {}  # by the id of the reference that tells of the end
         self._ended: deque[Any] = deque()
         self.opened: list[Segment] | None = None  #: where to keep segments, if at all
@@ -114,15 +101,13 @@ class Views:
 
     def skip(self, frame: bytes | memoryview) -> None:
         """Give back what a description lends, without reading it."""
-        if frame[0] == MARK:
-            blocks = HEAD.unpack_from(frame)[2]
-            for lease in struct.unpack_from(f"<{3 * blocks}q", frame, HEAD.size)[::3]:
-                if lease >= 0:
-                    self._report(lease)
+        for block in described_blocks(frame):
+            if block.lease >= 0:
+                self._report(block.lease)
 
     def adopt(self, fd: int) -> None:
         """Take over the descriptor of the lender's arena, before the first of its blocks is met."""
-        self._arena = _Descriptor(fd)
+        self._arena = Descriptor(fd)
 
     @property
     def has_arena(self) -> bool:
@@ -132,7 +117,7 @@ class Views:
     def close(self) -> None:
         """Nothing more is read; the arena's descriptor goes with the last view."""
         self.settle()
-        self._arena = _Descriptor(-1)
+        self._arena = Descriptor(-1)
 
     def read(self, frame: bytes | memoryview, fds: Sequence[int] = ()) -> Any:
         """Unpickle a frame, whether it is a pickle or the description of a parcel.
@@ -154,16 +139,13 @@ class Views:
         try:
             return self.read(frame, fds)
         finally:
-            if frame[0] == MARK:
-                blocks = HEAD.unpack_from(frame)[2]
-                words = struct.unpack_from(f"<{3 * blocks}q", frame, HEAD.size)
-                close_all(fds[which] for which in words[1::3])
+            close_all(fds[block.offset] for block in described_blocks(frame))
 
     def _open(self, frame: memoryview, fds: Sequence[int]) -> tuple[memoryview, list[memoryview], list[Segment]]:
         """The stream, the buffers and the segments of a description."""
         _mark, exclusive, blocks, spans, segments, inline = HEAD.unpack_from(frame)
         words = struct.unpack_from(f"<{3 * (blocks + spans) + 4 * segments}q", frame, HEAD.size)
-        views = [self._map(words[at : at + 3], fds, exclusive) for at in range(0, 3 * blocks, 3)]
+        views = [self._map(block, fds, exclusive) for block in described_blocks(frame)]
         buffers = []
         for at in range(3 * blocks, 3 * (blocks + spans), 3):
             block, start, length = words[at : at + 3]
@@ -175,7 +157,7 @@ class Views:
         stream = frame[len(frame) - inline :] if inline else buffers.pop(0)
         return stream, buffers, found
 
-    def _map(self, block: tuple[int, ...], fds: Sequence[int], exclusive: bool) -> memoryview:
+    def _map(self, block: DescribedBlock, fds: Sequence[int], exclusive: bool) -> memoryview:
         lease, offset, length = block
         arena = self._arena
         fd, start = (fds[offset], 0) if lease == OWN_FILE else (arena.fd, offset)

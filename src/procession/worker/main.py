@@ -53,9 +53,8 @@ class Worker:
             messages.ARENA: self._on_arena,
         }
 
-    def initialize(self, body: bytes) -> bool:
+    def initialize(self, flags: bytes, definitions: list[tuple[str, bytes]], pickled: bytes | None) -> bool:
         """Run the initializer and tell the engine; return whether it worked."""
-        flags, definitions, pickled, _limits = loads(body)
 
         def prepare() -> None:
             # What is large came as files, which a starting child gets among its descriptors.
@@ -172,8 +171,9 @@ class Worker:
 def main(body: bytes, sock: int, ledger: int) -> int:
     """Be a worker on the socket ``sock`` and the memory ``ledger``; return the exit code."""
     channel = Channel(socket.socket(fileno=sock), many_fds=True)
-    worker = Worker(channel, Ledger.adopt(ledger), Limits(*loads(body)[3]))
-    if not worker.initialize(body):
+    flags, definitions, pickled, limits = loads(body)
+    worker = Worker(channel, Ledger.adopt(ledger), Limits(*limits))
+    if not worker.initialize(flags, definitions, pickled):
         return 1
     worker.serve()
     return 0

@@ -11,12 +11,12 @@ item, which any other type of value gets.
 
 from __future__ import annotations
 
-import os
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from procession.system import close_all
 from procession.wire import ledger as page
 from procession.wire.diagnose import find_culprit
 from procession.wire.faults import pack_error
@@ -166,8 +166,7 @@ class Runner:
         try:
             self._send(Mode.FRAMES, 1, body, final=False, fds=fds)
         finally:
-            for fd in fds:
-                os.close(fd)
+            close_all(fds)
         words[page.LEAF] += 1
         words[page.FIRST] += 1
         words[page.LEAF] += 1
