@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 Exchange = tuple[int, int]
 """An identifier and a number: the least that a task and its result have to say."""
@@ -24,22 +21,3 @@ def round_trip(connection: socket.socket, message: Exchange) -> Exchange:
     connection.sendall(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
     answer: Exchange = pickle.loads(connection.recv(65536))
     return answer
-
-
-@contextmanager
-def forked_child() -> Iterator[socket.socket]:
-    """A connection to a forked child that runs `serve`; the child ends with the connection."""
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            ours.close()
-            serve(theirs)
-        finally:
-            os._exit(0)
-    theirs.close()
-    try:
-        yield ours
-    finally:
-        ours.close()
-        os.waitpid(pid, 0)

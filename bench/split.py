@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from bench.forked import forked_child
 
 
-def serve(connection: socket.socket, work: Callable[[], object]) -> None:
+def serve(work: Callable[[], object], connection: socket.socket) -> None:
     """The child's loop: for each byte read, do the work and send one back, until the other side is closed."""
     while connection.recv(1):
         work()
@@ -25,30 +26,8 @@ def forked_halves(works: Sequence[Callable[[], object]]) -> Iterator[Callable[[]
     with ExitStack() as stack:
         connections: list[socket.socket] = []
         for work in works:
-            connections.append(stack.enter_context(_forked(work, connections)))
+            connections.append(stack.enter_context(forked_child(partial(serve, work), connections)))
         yield lambda: _run(connections)
-
-
-@contextmanager
-def _forked(work: Callable[[], object], others: Sequence[socket.socket]) -> Iterator[socket.socket]:
-    """A connection to a forked child that serves `work`; the child ends with it, so keeps none of those to others."""
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            for connection in (ours, *others):
-                connection.close()
-            serve(theirs, work)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(0)
-    theirs.close()
-    try:
-        yield ours
-    finally:
-        ours.close()
-        os.waitpid(pid, 0)
 
 
 def _run(connections: Sequence[socket.socket]) -> None:

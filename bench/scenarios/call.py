@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from bench import raw, tasks
+from bench.forked import forked_child
 from bench.model import OURS, Measurement, Metric, Scenario, Size, Target
 from bench.peers import PEERS, POOLS
 from bench.warm import note_of_warming, wait_warm
@@ -37,7 +38,7 @@ def measure(subject: str, size: Size) -> Measurement:
     """Microseconds per call, the same time for each subject."""
     seconds = size["milliseconds"] / 1000
     if subject == RAW:
-        with raw.forked_child() as connection:
+        with forked_child(raw.serve) as connection:
             return Measurement({"call": cost_per_call(lambda: raw.round_trip(connection, (0, 1)), seconds)})
     session = POOLS[subject].open(size["workers"])
     try:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from tests.helpers import tasks
+from tests.helpers.pools import put_away
+
+import procession
 
 from .subjects import Subject, subjects
 
@@ -54,23 +57,34 @@ def fresh_tasks() -> Iterator[None]:
 @pytest.fixture
 def make_pool(subject: Subject, no_leaks: None) -> Iterator[Callable[..., Any]]:
     """Give a function that makes pools of the subject; they are terminated and joined at the end."""
-    pools: list[Any] = []
 
     def make(processes: int | None = 2, *args: Any, **options: Any) -> Any:
-        pools.append(subject.pool(processes, *args, **options))
-        return pools[-1]
+        return subject.pool(processes, *args, **options)
 
-    yield make
-    while pools:
-        pool = pools.pop()
-        pool.terminate()
-        pool.join()
+    with put_away(make) as kept:
+        yield kept
 
 
 @pytest.fixture
 def pool(make_pool: Callable[..., Any]) -> Any:
     """Give a pool of two workers."""
     return make_pool()
+
+
+@pytest.fixture
+def one_pool(no_leaks: None) -> Iterator[Any]:
+    """Give a pool of two workers, of the default start method: for what has nothing to do with how they start."""
+    with procession.Pool(2) as pool:
+        yield pool
+    pool.join()
+
+
+@pytest.fixture
+def one_worker(no_leaks: None) -> Iterator[Any]:
+    """Give a pool of one worker, of the default start method: what it keeps is found again by the next task."""
+    with procession.Pool(1) as pool:
+        yield pool
+    pool.join()
 
 
 @pytest.fixture

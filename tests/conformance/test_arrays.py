@@ -95,26 +95,6 @@ def _expected_facts() -> dict[str, Any]:
     return {name: facts(reference(item)) for name, item in _all_kinds().items()}
 
 
-@pytest.fixture
-def one_pool(no_leaks: None) -> Iterator[Any]:
-    """Give a pool of two workers, of the default start method: for what has nothing to do with how they start."""
-    import procession
-
-    with procession.Pool(2) as pool:
-        yield pool
-    pool.join()
-
-
-@pytest.fixture
-def one_worker(no_leaks: None) -> Iterator[Any]:
-    """Give a pool of one worker, of the default start method: what it keeps is found again by the next task."""
-    import procession
-
-    with procession.Pool(1) as pool:
-        yield pool
-    pool.join()
-
-
 def _differing(expected: dict[str, Any], found: list[Any]) -> dict[str, Any]:
     pairs = zip(expected.items(), found, strict=True)
     return {name: (wanted, got) for (name, wanted), got in pairs if wanted != got}

@@ -12,6 +12,7 @@ import pytest
 from tests.helpers import arrays, tasks
 from tests.helpers.eventually import eventually
 from tests.helpers.gates import Gate
+from tests.helpers.pools import put_away
 
 import procession
 
@@ -26,17 +27,12 @@ pytestmark = pytest.mark.not_in_stdlib("not in its interface")
 @pytest.fixture
 def make_capped(no_leaks: None) -> Iterator[Callable[..., Any]]:
     """Give a function that makes pools with a cap; they are terminated and joined at the end."""
-    pools: list[Any] = []
 
     def make(block_memory: Any = "64MB", processes: int = 2, **options: Any) -> Any:
-        pools.append(procession.Pool(processes, block_memory=block_memory, **options))
-        return pools[-1]
+        return procession.Pool(processes, block_memory=block_memory, **options)
 
-    yield make
-    while pools:
-        pool = pools.pop()
-        pool.terminate()
-        pool.join()
+    with put_away(make) as kept:
+        yield kept
 
 
 def _inputs(count: int = COUNT) -> Iterator[Any]:

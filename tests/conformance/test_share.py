@@ -33,22 +33,6 @@ everywhere = pytest.mark.parametrize("via", list(Via), ids=lambda via: via.value
 
 
 @pytest.fixture
-def one_pool(no_leaks: None) -> Iterator[Any]:
-    """Give a pool of two workers, of the default start method: for what has nothing to do with how they start."""
-    with procession.Pool(2) as pool:
-        yield pool
-    pool.join()
-
-
-@pytest.fixture
-def one_worker(no_leaks: None) -> Iterator[Any]:
-    """Give a pool of one worker: what it keeps is found again by the next task."""
-    with procession.Pool(1) as pool:
-        yield pool
-    pool.join()
-
-
-@pytest.fixture
 def sharer(no_leaks: None) -> Iterator[None]:
     """Put away what the standard library's queues and pipes need to hand out descriptors."""
     with arrays.without_resource_sharer():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.helpers.pools import put_away
 
 import procession
 
@@ -13,17 +14,12 @@ import procession
 @pytest.fixture
 def make_pool(no_leaks: None) -> Iterator[Callable[..., Any]]:
     """Give a function that makes pools; they are terminated and joined at the end."""
-    pools: list[Any] = []
 
     def make(processes: int = 2, *args: Any, **options: Any) -> Any:
-        pools.append(procession.Pool(processes, *args, **options))
-        return pools[-1]
+        return procession.Pool(processes, *args, **options)
 
-    yield make
-    while pools:
-        pool = pools.pop()
-        pool.terminate()
-        pool.join()
+    with put_away(make) as kept:
+        yield kept
 
 
 @pytest.fixture

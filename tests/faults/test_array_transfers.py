@@ -19,14 +19,13 @@ import numpy as np
 import pytest
 from tests.helpers import arrays, bombs, tasks
 from tests.helpers.eventually import eventually
-from tests.helpers.leaks import MARK, kill_all, marked_processes
-from tests.helpers.scripts import ROOT, Completed
+from tests.helpers.leaks import MARK
+from tests.helpers.scripts import ROOT, Completed, kill_and_see_all_go
 
 import procession
 
 DEADLINE = 60
 KILLS = 30
-SECONDS_TO_GO = 1.0
 SIZES = (1_000, 20_000, 60_000, 80_000, 120_000, 140_000, 200_000, 500_000, 1_000_000, 4_000_000)  # bytes
 ODDS = (20, 20, 10, 10, 10, 10, 10, 5, 4, 1)
 
@@ -325,14 +324,7 @@ def test_nothing_outlives_a_parent_killed_amid_arrays(tmp_path: Path, method: st
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     command = [sys.executable, "-c", SCRIPT.replace("METHOD", repr(method))]
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as parent:
-        try:
-            assert parent.stdout is not None
-            assert parent.stdout.readline() == b"ready\n"
-            assert len(marked_processes(mark)) >= 3
-            parent.kill()
-            eventually(lambda: not marked_processes(mark) - {parent.pid}, SECONDS_TO_GO)
-        finally:
-            kill_all(marked_processes(mark))
+        kill_and_see_all_go(parent, mark)
     assert set(os.listdir("/dev/shm")) <= before
     assert os.listdir(tmp_path) == []
 

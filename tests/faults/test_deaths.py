@@ -17,8 +17,8 @@ import pytest
 from tests.helpers import tasks
 from tests.helpers.eventually import eventually
 from tests.helpers.gates import Gate, Notes
-from tests.helpers.leaks import MARK, kill_all, marked_processes
-from tests.helpers.scripts import ROOT, Completed
+from tests.helpers.leaks import MARK
+from tests.helpers.scripts import ROOT, Completed, kill_and_see_all_go
 
 import procession
 from procession.launch.server import server
@@ -29,7 +29,6 @@ from .faces import DEADLINE, FACES, Face
 
 COUNT = 15  # three chunks of five: a death at the first, a middle and the last place of one each
 FATAL = (0, 7, 14)
-SECONDS_TO_GO = 1.0  # of the tree of a killed parent, as promised
 WHERES = ("task", "result", "unpickled")
 
 ways = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
@@ -361,11 +360,4 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path, method: str, kind: str
     """When the parent is killed, workers and zygote are gone within a second, also those that spin deaf to signals."""
     mark = uuid.uuid4().hex
     with _start_script(tmp_path, method, kind, mark) as parent:
-        try:
-            assert parent.stdout is not None
-            assert parent.stdout.readline() == b"ready\n"
-            assert len(marked_processes(mark)) >= 3
-            parent.kill()
-            eventually(lambda: not marked_processes(mark) - {parent.pid}, SECONDS_TO_GO)
-        finally:
-            kill_all(marked_processes(mark))
+        kill_and_see_all_go(parent, mark)

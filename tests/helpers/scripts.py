@@ -25,8 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from tests.helpers.eventually import eventually
 from tests.helpers.leaks import MARK, kill_all, marked_processes
 
+SECONDS_TO_GO = 1.0  # of the tree of a killed parent, as promised
 ROOT = Path(__file__).resolve().parents[2]
 GRACE = 3.0  # seconds in which what a script started must be gone once it has ended; the promise is one
 PROMPT = re.compile(rb">>> |\.\.\. ")
@@ -254,3 +256,15 @@ def _read(descriptor: int, deadline: float) -> bytes | None:
         return os.read(descriptor, 65536) or None
     except OSError:  # EIO: the last process on the other side is gone
         return None
+
+
+def kill_and_see_all_go(parent: subprocess.Popen[bytes], mark: str) -> None:
+    """Kill a script that has said "ready": all that has its `mark`, zygote and workers, goes within a second."""
+    try:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        assert len(marked_processes(mark)) >= 3
+        parent.kill()
+        eventually(lambda: not marked_processes(mark) - {parent.pid}, SECONDS_TO_GO)
+    finally:
+        kill_all(marked_processes(mark))
