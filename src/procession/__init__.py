@@ -8,50 +8,97 @@ first used, so that importing the package costs next to nothing: a worker import
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import typing
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from procession.errors import (  # noqa: I001 (one statement a module)
+        ForkFallback as ForkFallback,
         InternalError as InternalError,
+        JournalChanged as JournalChanged,
+        JournalError as JournalError,
+        JournalFailed as JournalFailed,
+        JournalLocked as JournalLocked,
+        JournalUnsafe as JournalUnsafe,
+        JournalWarning as JournalWarning,
+        NestingLimit as NestingLimit,
+        NoJournal as NoJournal,
         NotPicklable as NotPicklable,
         NotSendable as NotSendable,
         PoolBroken as PoolBroken,
+        PoolFull as PoolFull,
         ProcessionError as ProcessionError,
         RemoteError as RemoteError,
+        SendFailed as SendFailed,
+        StallWarning as StallWarning,
         StartFailed as StartFailed,
         TaskCancelled as TaskCancelled,
+        TaskTimeout as TaskTimeout,
+        TooManyFailures as TooManyFailures,
         UnsupportedOption as UnsupportedOption,
         WaitTimeout as WaitTimeout,
         WorkerDied as WorkerDied,
     )
-    from procession.outcome import Outcome as Outcome, OutcomeKind as OutcomeKind
+    from procession.executor import ProcessPoolExecutor as ProcessPoolExecutor
+    from procession.installing import install as install, uninstall as uninstall
+    from procession.outcome import Attempt as Attempt, Outcome as Outcome, OutcomeKind as OutcomeKind
     from procession.pool import Pool as Pool
     from procession.process import Process as Process
+    from procession.reusable import get_reusable_executor as get_reusable_executor
     from procession.sharing import share as share, shared_array as shared_array
     from procession.task import Task as Task
-    from procession.warm import map as map, shutdown as shutdown
+    from procession.trigger import dump_stacks_on as dump_stacks_on
+    from procession.warm import imap as imap, map as map, shutdown as shutdown
+    from procession.journal.reading import read_journal as read_journal
+    from procession.mapping.progress import Progress as Progress
+    from procession.worker.seeding import rng as rng
+    from procession.worker.telling import progress as progress
 
 __version__ = "0.1.0.dev0"
 
 #: Our own names, and where they are.
 _OURS = {
+    "dump_stacks_on": "trigger",
+    "get_reusable_executor": "reusable",
+    "imap": "warm",
+    "install": "installing",
     "map": "warm",
+    "progress": "worker.telling",
+    "read_journal": "journal.reading",
+    "rng": "worker.seeding",
     "share": "sharing",
     "shared_array": "sharing",
     "shutdown": "warm",
+    "uninstall": "installing",
+    "Attempt": "outcome",
     "Outcome": "outcome",
     "OutcomeKind": "outcome",
     "Task": "task",
     "Pool": "pool",
+    "Progress": "mapping.progress",
     "Process": "process",
+    "ProcessPoolExecutor": "executor",
+    "ForkFallback": "errors",
     "InternalError": "errors",
+    "JournalChanged": "errors",
+    "JournalError": "errors",
+    "JournalFailed": "errors",
+    "JournalLocked": "errors",
+    "JournalUnsafe": "errors",
+    "JournalWarning": "errors",
+    "NestingLimit": "errors",
+    "NoJournal": "errors",
     "NotPicklable": "errors",
     "NotSendable": "errors",
     "PoolBroken": "errors",
+    "PoolFull": "errors",
     "ProcessionError": "errors",
     "RemoteError": "errors",
+    "SendFailed": "errors",
+    "StallWarning": "errors",
     "StartFailed": "errors",
     "TaskCancelled": "errors",
+    "TaskTimeout": "errors",
+    "TooManyFailures": "errors",
     "UnsupportedOption": "errors",
     "WaitTimeout": "errors",
     "WorkerDied": "errors",
@@ -69,15 +116,16 @@ _STANDARD = [
 ]  # fmt: skip
 
 _SUBMODULES = {
-    "connection", "context", "dummy", "errors", "managers", "pool", "process", "queues",
-    "reduction", "shared_memory", "sharedctypes", "synchronize",
+    "connection", "context", "dummy", "errors", "forkserver", "heap", "managers", "pool", "process", "queues",
+    "reduction", "resource_sharer", "resource_tracker", "shared_memory", "sharedctypes", "spawn", "synchronize",
+    "util",
 }  # fmt: skip
 
-# ``map`` is not among them: ``from procession import *`` must not replace the builtin.
-__all__ = sorted({*_STANDARD, *_OURS} - {"map"})  # noqa: PLE0605
+# ``from procession import *`` must not replace a builtin, nor a name as common as ``install``.
+__all__ = sorted({*_STANDARD, *_OURS} - {"install", "map", "progress", "uninstall"})  # noqa: PLE0605
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     if name in _OURS:
         value = getattr(importlib.import_module(f"procession.{_OURS[name]}"), name)
     elif name in _SUBMODULES:

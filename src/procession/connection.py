@@ -1,4 +1,7 @@
-"""The standard library's ``multiprocessing.connection``, under our name."""
+"""The standard library's ``multiprocessing.connection``, under our name: the very same module."""
 
-from multiprocessing.connection import *  # noqa: F403
-from multiprocessing.connection import __all__  # noqa: F401
+import sys
+from multiprocessing import connection
+from multiprocessing.connection import *  # noqa: F403 (for those who read types)
+
+sys.modules[__name__] = connection

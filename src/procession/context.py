@@ -6,6 +6,7 @@ things that multiprocessing does well, are its own, made for this context.
 
 from __future__ import annotations
 
+import functools
 import multiprocessing.context as standard
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -38,6 +39,15 @@ class _Extras:
             context=context.get_context(),
             **extras,
         )
+
+    def Manager(self) -> Any:  # noqa: N802
+        """Start a ``SyncManager`` in a process of this context, and return it."""
+        from procession.managers import SyncManager
+
+        context: Any = self
+        manager = SyncManager(ctx=context.get_context())
+        manager.start()
+        return manager
 
     def get_context(self, method: str | None = None) -> Any:
         """The context of a start method; this one by default."""
@@ -74,7 +84,26 @@ class ForkContext(_Extras, standard.ForkContext):
     Process = ForkProcess  # type: ignore[assignment]
 
 
-_contexts: dict[str, Any] = {
+def _named(name: str) -> Any:
+    """A method of the fork context that makes what has a name, so that any process may be given it at any time."""
+
+    @functools.wraps(getattr(standard.BaseContext, name))
+    def make(_self: ForkContext, *args: Any, **kwargs: Any) -> Any:
+        return getattr(contexts["forkserver"], name)(*args, **kwargs)
+
+    return make
+
+
+# The standard fork context gives its semaphores no name: only forks that come later can use them.
+for _name in (
+    *("Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event", "Barrier"),
+    *("Queue", "JoinableQueue", "SimpleQueue", "Value", "Array"),
+):
+    setattr(ForkContext, _name, _named(_name))
+
+
+#: Every start method with its context; the default comes first.
+contexts: dict[str, Any] = {
     "forkserver": ForkServerContext(),
     "spawn": SpawnContext(),
     "fork": ForkContext(),
@@ -84,7 +113,7 @@ _contexts: dict[str, Any] = {
 def context_of(method: str) -> Any:
     """The context of a start method.  On failure: ``ValueError``."""
     try:
-        return _contexts[method]
+        return contexts[method]
     except KeyError:
         raise ValueError(f"cannot find context for {method!r}") from None
 
@@ -99,7 +128,7 @@ class DefaultContext(_Extras, standard.DefaultContext):
 
     def forget_choice(self) -> None:
         """Have no choice made; the default in a child is the method by which it was started."""
-        self._default_context = _contexts[startup.start_method or "forkserver"]
+        self._default_context = contexts[startup.start_method or "forkserver"]
         self._actual_context: Any = None
 
     def get_context(self, method: str | None = None) -> Any:
@@ -127,7 +156,12 @@ class DefaultContext(_Extras, standard.DefaultContext):
 
     def get_all_start_methods(self) -> list[str]:
         """The start methods there are, the default first."""
-        return list(_contexts)
+        return list(contexts)
 
 
 default_context = DefaultContext()
+
+
+def __getattr__(name: str) -> Any:
+    """Whatever else the standard module has."""
+    return getattr(standard, name)

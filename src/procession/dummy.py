@@ -1,4 +1,7 @@
-"""The standard library's ``multiprocessing.dummy``, under our name."""
+"""The standard library's ``multiprocessing.dummy``, under our name: the very same module."""
 
-from multiprocessing.dummy import *  # noqa: F403
-from multiprocessing.dummy import __all__  # noqa: F401
+import sys
+from multiprocessing import dummy
+from multiprocessing.dummy import *  # noqa: F403 (for those who read types)
+
+sys.modules[__name__] = dummy

@@ -1,85 +1,103 @@
-"""The options of maps and pools, and their validation: one place, one meaning each.
-
-A wrong value is an error at the call that has it, and says what would be right.
-"""
+"""The options of calls: one place, one meaning each."""
 
 from __future__ import annotations
 
-import re
-from enum import Enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-
-class OnError(Enum):
-    """What the error of an item does to its map."""
-
-    RAISE = "raise"  #: the other items run to their ends, then the error is raised
-    STOP = "stop"  #: the other items are stopped, and the error is raised
-    RETURN = "return"  #: the error stands in the result, in its item's place
-    SKIP = "skip"  #: the item is left out of the result
-
-
-def check_on_error(value: Any) -> OnError:
-    """The policy of this name.  On failure: ``ValueError``."""
-    try:
-        return OnError(value)
-    except ValueError:
-        names = ", ".join(repr(each.value) for each in OnError)
-        raise ValueError(f"on_error must be one of {names}, not {value!r}") from None
-
-
-def check_workers(value: Any) -> int:
-    """A number of workers.  On failure: ``ValueError`` or ``TypeError``."""
-    count = _integer(value, "the number of processes")
-    if count < 1:
-        raise ValueError("Number of processes must be at least 1")
-    return count
+from procession.checks import (
+    Limit,
+    OnError,
+    Seed,
+    check_backoff,
+    check_chunksize,
+    check_count,
+    check_journal,
+    check_key,
+    check_label,
+    check_max_failures,
+    check_on_error,
+    check_progress,
+    check_retries,
+    check_retry_on,
+    check_seconds,
+    check_seed,
+    check_stop_when,
+    check_word,
+)
 
 
-def check_chunksize(value: Any) -> int | None:
-    """A chunk size, or None for the clock's choice.  On failure: ``ValueError`` or ``TypeError``."""
-    if value is None:
-        return None
-    size = _integer(value, "chunksize")
-    if size < 1:
-        raise ValueError(f"Chunksize must be 1+, not {size:n}")
-    return size
+@dataclass(frozen=True, eq=False, slots=True)
+class TaskOptions:
+    """What holds for the items of one call."""
+
+    timeout: float | None = None  #: seconds that an item may run
+    retries: int = 0  #: how often an item is tried again
+    retry_on: tuple[type[BaseException], ...] = (Exception,)  #: after which errors
+    backoff: tuple[float, ...] = ()  #: seconds before each of the retries; the last one holds for those behind it
+    seed: Seed | None = None  #: of the random streams of the items
+    # For calls with many items only.
+    on_error: OnError = OnError.RAISE
+    stop_when: int | Callable[[Any], Any] | None = None  #: after so many values, or one of which it is true
+    max_failures: Limit | None = None  #: of items, before all is given up
+    chunksize: int | None = None  #: where the call does not say
+    ordered: bool | None = None  #: where the call does not say
+    window: int | None = None  #: how many items an iterator may have in flight or undelivered
+    label: str | None = None  #: what the run is called
+    progress: Any = None  #: see ``check_progress``
+    journal: str | None = None  #: the file that keeps the outcomes
+    key: Callable[[Any], Any] | None = None  #: names an item in the journal
+    resume: str = "done"  #: "failed": what failed is run again
+    on_change: str = "warn"  #: what is done if the journal is of another version of the function
+
+    def delay(self, failures: int) -> float:
+        """How long to wait before the next try, when ``failures`` retries have been made."""
+        return self.backoff[min(failures, len(self.backoff) - 1)] if self.backoff else 0.0
+
+    @property
+    def for_many(self) -> list[str]:
+        """The options for calls with many items that are set."""
+        return [name for name in MANY_OPTIONS if name in self.described()]
+
+    def described(self) -> dict[str, str]:
+        """What is not as usual, in words."""
+        usual = TaskOptions()
+        values = ((name, getattr(self, name)) for name in _CHECKS)
+        return {name: repr(value) for name, value in values if value != getattr(usual, name)}
+
+    def changed(self, changes: Mapping[str, Any]) -> TaskOptions:
+        """The same with some options changed, which are validated.  On failure: ``ValueError``, ``TypeError``."""
+        if not changes:
+            return self
+        unknown = changes.keys() - _CHECKS.keys()
+        if unknown:
+            known = ", ".join(_CHECKS)
+            raise TypeError(f"{', '.join(sorted(unknown))} is no option of a call; there are {known}")
+        return replace(self, **{name: _CHECKS[name](value) for name, value in changes.items()})
 
 
-def check_tasks_per_child(value: Any) -> int | None:
-    """How many chunks a worker runs, or None for no limit.  On failure: ``ValueError``."""
-    if value is None:
-        return None
-    if not isinstance(value, int) or value <= 0:
-        raise ValueError("maxtasksperchild must be a positive int or None")
-    return value
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "timeout": lambda value: check_seconds(value, "timeout"),
+    "retries": check_retries,
+    "retry_on": check_retry_on,
+    "backoff": check_backoff,
+    "seed": check_seed,
+    "on_error": check_on_error,
+    "stop_when": check_stop_when,
+    "max_failures": check_max_failures,
+    "chunksize": check_chunksize,
+    "ordered": lambda value: None if value is None else bool(value),
+    "window": lambda value: check_count(value, "window"),
+    "label": check_label,
+    "progress": check_progress,
+    "journal": check_journal,
+    "key": check_key,
+    "resume": lambda value: check_word(value, "resume", ("done", "failed")),
+    "on_change": lambda value: check_word(value, "on_change", ("warn", "refuse")),
+}
 
-
-_UNITS = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SIZES = {unit.lower(): factor for unit, factor in _UNITS.items()}
-
-
-def check_bytes(value: Any, name: str) -> int | None:
-    """A number of bytes, also as text ("300MB", "2 GiB"), or None.  On failure: ``ValueError``, ``TypeError``."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*", value)
-        factor = _SIZES.get(match[2].lower().removesuffix("b") + "b" if match[2] else "") if match else None
-        if match is None or factor is None:
-            units = ", ".join(unit for unit in _UNITS if unit)
-            raise ValueError(f"{name} must be a number of bytes, with a unit or without ({units}), not {value!r}")
-        size = int(float(match[1]) * factor)
-    else:
-        size = _integer(value, name)
-    if size < 1:
-        raise ValueError(f"{name} must be at least one byte, not {value!r}")
-    return size
-
-
-def _integer(value: Any, name: str) -> int:
-    index = getattr(value, "__index__", None)
-    if index is None:
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    number: int = index()
-    return number
+#: The names of the options of single calls, and of those that are for calls with many items alone.
+SINGLE_OPTIONS = ("timeout", "retries", "retry_on", "backoff", "seed")
+MANY_OPTIONS = tuple(name for name in _CHECKS if name not in SINGLE_OPTIONS)
+ALL_OPTIONS = tuple(_CHECKS)

@@ -18,6 +18,15 @@ class OutcomeKind(Enum):
     CANCELLED = "cancelled"  #: it was dropped
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of an item."""
+
+    kind: OutcomeKind
+    error: BaseException | None
+    seconds: float | None  #: that it ran, if it was measured
+
+
 @dataclass(slots=True)
 class Outcome:
     """The end of one item: its position, and a value or an error."""
@@ -27,6 +36,8 @@ class Outcome:
     value: Any = None
     error: BaseException | None = None
     seconds: float = 0.0  #: that the item ran in its worker
+    attempts: tuple[Attempt, ...] = ()  #: every try of it, the last one included, if it was tried again
+    replayed: bool = False  #: a journal had it; it was not run now
 
     def unwrap(self) -> Any:
         """The value; raises the error if there is one."""
@@ -37,10 +48,12 @@ class Outcome:
 
 def kind_of(error: BaseException) -> OutcomeKind:
     """The kind of outcome that an error stands for."""
-    from procession.errors import WorkerDied
+    from procession.errors import TaskTimeout, WorkerDied
 
     if isinstance(error, WorkerDied):
         return OutcomeKind.DIED
+    if isinstance(error, TaskTimeout):
+        return OutcomeKind.TIMED_OUT
     if isinstance(error, CancelledError):
         return OutcomeKind.CANCELLED
     return OutcomeKind.ERROR

@@ -1,7 +1,6 @@
 """The pool: ``multiprocessing.pool.Pool``, name for name, on our engine.
 
-A face: it validates, names things as the standard library does, and leaves the rest to mappings and
-their backend.  Extras are keyword-only.
+A face: its life is here, its calls in ``calls``.
 """
 
 from __future__ import annotations
@@ -9,47 +8,70 @@ from __future__ import annotations
 import multiprocessing.pool as standard
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
+from itertools import count
 from multiprocessing.util import Finalize
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from procession.backends.base import Backend, Capability
-from procession.engine.items import CALL
-from procession.errors import TaskCancelled, UnsupportedOption, WaitTimeout
-from procession.mapping.collectors import ListCollector
-from procession.mapping.maps import finish, run_map, start_map
-from procession.mapping.sources import Calls
-from procession.mapping.stream import Stream
-from procession.options import (
-    OnError,
-    check_bytes,
-    check_chunksize,
-    check_on_error,
-    check_tasks_per_child,
-    check_workers,
-)
-from procession.outcome import Outcome
-from procession.task import Task
-from procession.wire.messages import Style
+from procession.backends.base import Backend
+from procession.backends.choice import make_backend
+from procession.calls import AllOptions, Calls, check_supported
+from procession.checks import check_count, check_tasks_per_child, check_workers
+from procession.engine.settings import WorkerSettings, check_known
+from procession.engine.stacks import Stacks
+from procession.errors import TaskCancelled
+from procession.mapping.admission import Admission
+from procession.options import TaskOptions
+from procession.results import AsyncResult, IMapIterator, IMapUnorderedIterator, MapResult
+from procession.worker.nesting import nesting
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 MaybeEncodingError = standard.MaybeEncodingError  # type: ignore[attr-defined]
 RemoteTraceback = standard.RemoteTraceback  # type: ignore[attr-defined]
 ThreadPool = standard.ThreadPool
+ApplyResult = AsyncResult
 INIT, RUN, CLOSE, TERMINATE = "INIT", "RUN", "CLOSE", "TERMINATE"
 
-__all__ = ["Pool", "ThreadPool"]
+__all__ = ["AsyncResult", "IMapIterator", "IMapUnorderedIterator", "MapResult", "Pool", "ThreadPool"]
 
 
-class Pool(standard.Pool):
+class Pool(Calls, standard.Pool):  # type: ignore[misc]  # its imap returns an iterator of its own, as ours do
     """A pool of worker processes.
 
-    Takes the arguments of ``multiprocessing.Pool``, and
+    Takes the arguments of ``multiprocessing.Pool``, and, by keyword, what holds for all of it:
 
     ``backend``: "processes", or "inline", which runs everything in the calling thread, for a debugger.
 
     ``block_memory``: the most shared memory that arrays on their way to and from workers may take, in
     bytes or as "2GB"; by default half of the machine's memory, or of what the control group allows.
     Calls wait when it is reached; an object that can never fit is a ``MemoryError``.
+
+    ``memory_limit``: memory of its own, in bytes or as "2GB", above which a worker is killed within 0.1 s; its
+    item is then a ``WorkerDied`` that says so.
+
+    ``max_memory``: memory above which a worker is replaced when it has finished what it was given.
+
+    ``idle_timeout``: seconds without any work after which the workers end; they come back with the next.
+
+    ``stall_warning``: seconds after which a ``StallWarning`` says which item has been running for so long.
+
+    What holds for every item, and can be changed for a single call by the same keywords, or for a view of the
+    pool by ``options``:
+
+    ``timeout``: seconds that one item may run, from its own beginning.  Then it gets a ``TaskTimeout`` raised, so
+    that its ``finally`` does its work; a second later, if it still runs, its worker is killed.
+
+    ``retries``, ``retry_on``, ``backoff``: how often an item is tried again, after which exception types (default:
+    every ``Exception``; ``WorkerDied`` and ``TaskTimeout`` are among them), and after how many seconds: a number,
+    or an iterable with one for each retry.  Another worker gets it where one is free.
+
+    ``on_error``, of calls with many items: "raise" runs all items and raises the first error; "stop" stops at
+    the first; "return" puts errors in their items' places; "skip" leaves those items out.
+
+    Without ``processes`` there are as many workers as cores that may be used; in a worker of another pool, as
+    many as its part of them, so that pools within pools share what there is.
     """
 
     def __init__(
@@ -62,206 +84,58 @@ class Pool(standard.Pool):
         *,
         backend: str = "processes",
         block_memory: int | str | None = None,
+        memory_limit: int | str | None = None,
+        max_memory: int | str | None = None,
+        idle_timeout: float | None = None,
+        stall_warning: float | None = None,
+        max_pending: int | None = None,
+        **options: Unpack[AllOptions],
     ) -> None:
         self._state = INIT
-        workers = _default_workers() if processes is None else check_workers(processes)
-        chunks = check_tasks_per_child(maxtasksperchild)
-        memory = check_bytes(block_memory, "block_memory")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        check_known(options, "a pool")
+        workers = nesting.default_workers() if processes is None else check_workers(processes)
+        nesting.check(workers)
+        settings = WorkerSettings(
+            method="",
+            initializer=initializer,
+            initargs=tuple(initargs),
+            chunks_per_worker=check_tasks_per_child(maxtasksperchild),
+            workers=workers,
+        )
+        settings.set_options(
+            {
+                "block_memory": block_memory,
+                "memory_limit": memory_limit,
+                "max_memory": max_memory,
+                "idle_timeout": idle_timeout,
+                "stall_warning": stall_warning,
+            }
+        )
         self._processes = workers
+        self._options = TaskOptions().changed(options)
+        self._seeded_calls = count()
         self._ctx = context or _default_context()
-        self._backend = _make_backend(backend, workers, self._ctx, initializer, tuple(initargs), chunks, memory)
+        self._backend = make_backend(backend, settings, self._ctx)
+        check_supported(self._options, self._backend)
+        limit = check_count(max_pending, "max_pending")
+        self._admission = None if limit is None else Admission(self._backend, limit)
         # Pools end before multiprocessing joins the children that are not daemons.
         self._finalizer = Finalize(None, _terminate, (self._backend,), exitpriority=15)
         self._state = RUN
 
-    # One call at a time.
+    def options(self, **options: Unpack[AllOptions]) -> PoolView:
+        """A view of this pool for calls under other options: ``pool.options(timeout=5).submit(f, x)``."""
+        return PoolView(self, self._choose(options))
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Task[Any]:
-        """Run ``fn(*args, **kwargs)`` in a worker; return its task at once.
+    def dump_stacks(self) -> Stacks:
+        """The Python stacks of every worker and the item it is on: rows, or a text when printed.
 
-        The arguments are pickled now.  On failure: ``NotPicklable``; ``ValueError`` when closed.
+        Takes no help of the task, which may be stuck in native code.  A worker that does not answer within 2 s has
+        an empty stack.
         """
-        self._check_running()
-        backend = self._backend
-        task: Task[Any] = Task(backend)
-        function = backend.intern(fn, thorough=False)
-        frame, definitions = backend.encode((args, kwargs), CALL)
-        backend.append(Calls, function, (task, frame, definitions))
-        return task
-
-    def apply(self, func: Callable[..., Any], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}) -> Any:
-        """Run ``func(*args, **kwds)`` in a worker and return its value."""
-        return self.submit(func, *args, **kwds).result()
-
-    def apply_async(
-        self,
-        func: Callable[..., Any],
-        args: Iterable[Any] = (),
-        kwds: Mapping[str, Any] = {},
-        callback: Callable[[Any], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-    ) -> AsyncResult:
-        """Run ``func(*args, **kwds)`` in a worker; return its result object at once.
-
-        A callback runs before the result is ready; one that raises makes its error the result.
-        """
-        self._check_running()
-        backend = self._backend
-        function = backend.intern(func, thorough=False)
-        frame, definitions = backend.encode((tuple(args), dict(kwds)), CALL)
-        result = AsyncResult(backend, callback, error_callback)
-        backend.append(Calls, function, (result, frame, definitions))
-        result.attend()
-        return result
-
-    # Many items, one list.
-
-    def map(
-        self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
-        chunksize: int | None = None,
-        *,
-        on_error: str = "raise",
-    ) -> list[Any]:
-        """Return ``[func(item) for item in iterable]``, computed by the workers, in order.
-
-        ``on_error``: "raise" runs all items and raises the first error; "stop" stops at the first;
-        "return" puts errors in their items' places; "skip" leaves those items out.
-        """
-        return self._map(func, iterable, Style.MAP, chunksize, on_error)
-
-    def starmap(
-        self,
-        func: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]],
-        chunksize: int | None = None,
-        *,
-        on_error: str = "raise",
-    ) -> list[Any]:
-        """Like ``map``, for items that are the arguments: ``func(*item)``."""
-        return self._map(func, iterable, Style.STAR, chunksize, on_error)
-
-    def _map(self, func: Any, iterable: Iterable[Any], style: Style, chunksize: Any, on_error: Any) -> list[Any]:
-        self._check_running()
-        size, policy = check_chunksize(chunksize), check_on_error(on_error)
-        function = self._backend.intern(func, thorough=True)
-        return run_map(self._backend, function, iterable, style=style, chunksize=size, on_error=policy)
-
-    def map_async(  # type: ignore[override]
-        self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
-        chunksize: int | None = None,
-        callback: Callable[[Any], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-        *,
-        on_error: str = "raise",
-    ) -> MapResult:
-        """Like ``map``, but return the result object at once.  All items are pickled now."""
-        result = MapResult(self._backend, callback, error_callback)
-        return self._map_async(result, func, iterable, Style.MAP, chunksize, on_error)
-
-    def starmap_async(
-        self,
-        func: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]],
-        chunksize: int | None = None,
-        callback: Callable[[Any], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-        *,
-        on_error: str = "raise",
-    ) -> MapResult:
-        """Like ``starmap``, but return the result object at once.  All items are pickled now."""
-        result = MapResult(self._backend, callback, error_callback)
-        return self._map_async(result, func, iterable, Style.STAR, chunksize, on_error)
-
-    def _map_async(
-        self,
-        result: MapResult,
-        func: Any,
-        iterable: Iterable[Any],
-        style: Style,
-        chunksize: Any,
-        on_error: Any,
-    ) -> MapResult:
-        self._check_running()
-        size, policy = check_chunksize(chunksize), check_on_error(on_error)
-        function = self._backend.intern(func, thorough=True)
-        start_map(
-            self._backend,
-            function,
-            iterable,
-            style=style,
-            chunksize=size,
-            on_error=policy,
-            on_done=lambda collector: result.collect(collector, policy),
-        )
-        result.attend()
-        return result
-
-    # Many items, one iterator.
-
-    def imap(  # type: ignore[override]
-        self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
-        chunksize: int = 1,
-        *,
-        on_error: str = "raise",
-    ) -> IMapIterator:
-        """Like ``map``, but yield the values in order as they come; items are pulled as needed."""
-        return self._imap(func, iterable, chunksize, on_error, ordered=True)
-
-    def imap_unordered(  # type: ignore[override]
-        self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
-        chunksize: int = 1,
-        *,
-        on_error: str = "raise",
-    ) -> IMapIterator:
-        """Like ``imap``, but yield the values in the order in which they come."""
-        return self._imap(func, iterable, chunksize, on_error, ordered=False)
-
-    def _imap(
-        self, func: Any, iterable: Iterable[Any], chunksize: Any, on_error: Any, *, ordered: bool
-    ) -> IMapIterator:
-        self._check_running()
-        size, policy = check_chunksize(chunksize), check_on_error(on_error)
-        function = self._backend.intern(func, thorough=True)
-        stream = Stream(self._backend, function, iterable, style=Style.MAP, chunksize=size, ordered=ordered)
-        return IMapIterator(stream, policy) if ordered else IMapUnorderedIterator(stream, policy)
-
-    def outcomes(
-        self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
-        chunksize: int | None = None,
-        *,
-        ordered: bool = True,
-    ) -> Iterator[Outcome]:
-        """Yield an ``Outcome`` for every item: its kind, its value or error, and its seconds.
-
-        Nothing is raised for an item.  An error of ``iterable`` itself is raised in its place.
-        """
-        self._check_running()
-        size = check_chunksize(chunksize)
-        function = self._backend.intern(func, thorough=True)
-        stream = Stream(
-            self._backend,
-            function,
-            iterable,
-            style=Style.MAP,
-            chunksize=size,
-            ordered=ordered,
-            timed=True,
-        )
-        return _outcomes(stream)
-
-    # The end.
+        return Stacks(self._backend.dump_stacks())
 
     def close(self) -> None:
         """Take no more work; the workers end when what there is has been done."""
@@ -276,7 +150,10 @@ class Pool(standard.Pool):
             self._finalizer()
 
     def join(self) -> None:
-        """Wait for the workers to end, after ``close`` or ``terminate``."""
+        """Wait for the workers to end, after ``close`` or ``terminate``.
+
+        A worker whose exit functions take longer than 10 s is killed.
+        """
         if self._state == RUN:
             raise ValueError("Pool is still running")
         if self._state not in (CLOSE, TERMINATE):
@@ -326,195 +203,37 @@ class Pool(standard.Pool):
             raise ValueError("Pool not running")
 
 
-class AsyncResult(standard.ApplyResult):  # type: ignore[type-arg]
-    """The result of ``apply_async``, now or later."""
+class PoolView(Calls):
+    """A pool's calls, under other options than the pool's own."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        callback: Callable[[Any], object] | None,
-        error_callback: Callable[[BaseException], object] | None,
-    ) -> None:
-        self._backend = backend
-        self._callback = callback
-        self._error_callback = error_callback
-        self._done = False
-        self._settled = False
-        self._success = False
-        self._value: Any = None
+    def __init__(self, pool: Pool, options: TaskOptions) -> None:
+        self._of = pool
+        self._backend = pool._backend
+        self._admission = pool._admission
+        self._options = options
+        self._seeded_calls = count()
 
-    def ready(self) -> bool:
-        """Whether the call is done."""
-        return self._done
+    def options(self, **options: Unpack[AllOptions]) -> PoolView:
+        """A view with further options."""
+        return PoolView(self._of, self._choose(options))
 
-    def successful(self) -> bool:
-        """Whether it returned a value.  On failure: ``ValueError`` while it is not done."""
-        if not self._done:
-            raise ValueError(f"{self!r} not ready")
-        return self._success
+    def _check_running(self) -> None:
+        self._of._check_running()
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Block until it is done, at most ``timeout`` seconds."""
-        self._backend.wait(self.ready, timeout)
-
-    def get(self, timeout: float | None = None) -> Any:
-        """Return the value, or raise the error, of the call.
-
-        On failure also: ``multiprocessing.TimeoutError`` when ``timeout`` seconds do not bring it.
-        """
-        if not self._done:
-            self.wait(timeout)
-            if not self._done:
-                raise WaitTimeout(f"no result after {timeout:g} seconds; the task goes on")
-        if self._success:
-            return self._value
-        raise self._value
-
-    def attend(self) -> None:
-        """Have the callbacks come although nobody waits."""
-        if not self._done and (self._callback or self._error_callback):
-            self._backend.attend()
-
-    # What the engine asks of a call.
-
-    def begin(self) -> bool:
-        """Whether the call is still wanted."""
-        return True
-
-    def cancelled(self) -> bool:
-        """Whether the call was dropped; there is no way to."""
-        return False
-
-    def settle(self, value: Any, error: BaseException | None) -> None:
-        """Take the outcome; the first one counts."""
-        if self._settled:
-            return
-        self._settled = True
-        success, outcome = error is None, value if error is None else error
-        callback: Any = self._callback if success else self._error_callback
-        try:
-            if callback is not None:
-                callback(outcome)
-        except Exception as raised:  # as in 3.16, where it no longer ends the thread that runs it
-            success, outcome = False, raised
-        finally:
-            self._success, self._value = success, outcome
-            self._callback = self._error_callback = None
-            self._done = True
-
-
-class MapResult(AsyncResult):
-    """The result of ``map_async``, now or later."""
-
-    def collect(self, collector: ListCollector, policy: OnError) -> None:
-        """Take all outcomes."""
-        try:
-            values = finish(collector, policy)
-        except BaseException as error:
-            self.settle(None, error)
-        else:
-            self.settle(values, None)
-
-
-ApplyResult = AsyncResult
-
-
-class IMapIterator:
-    """The values of ``imap``, as they come."""
-
-    def __init__(self, stream: Stream, on_error: OnError) -> None:
-        self._stream = stream
-        self._on_error = on_error
-
-    def __iter__(self) -> IMapIterator:
-        return self
-
-    def next(self, timeout: float | None = None) -> Any:
-        """The next value, or the item's error as ``on_error`` says.
-
-        On failure also: ``multiprocessing.TimeoutError`` when ``timeout`` seconds bring none, after
-        which it can be asked again; ``StopIteration`` at the end.
-        """
-        while (outcome := self._stream.next(timeout)) is not None:
-            error = outcome.error
-            if error is None:
-                return outcome.value
-            if self._on_error is OnError.STOP:
-                self._stream.close()
-            if self._on_error in (OnError.RAISE, OnError.STOP) or self._stream.is_input_error(outcome):
-                raise error
-            if self._on_error is OnError.RETURN:
-                return error
-        raise StopIteration
-
-    __next__ = next
-
-    def close(self) -> None:
-        """Drop what is left of the input, and stop what runs."""
-        self._stream.close()
-
-    def __del__(self) -> None:
-        stream = getattr(self, "_stream", None)
-        if stream is not None:
-            stream.close()
-
-
-class IMapUnorderedIterator(IMapIterator):
-    """The values of ``imap_unordered``, in the order in which they come."""
-
-
-def _outcomes(stream: Stream) -> Iterator[Outcome]:
-    try:
-        while (outcome := stream.next()) is not None:
-            if stream.is_input_error(outcome):
-                raise outcome.error or AssertionError
-            yield outcome
-    finally:
-        stream.close()
-
-
-def _make_backend(
-    name: str,
-    workers: int,
-    context: Any,
-    initializer: Callable[..., Any] | None,
-    initargs: tuple[Any, ...],
-    chunks: int | None,
-    block_memory: int | None,
-) -> Backend:
-    """Make the backend of this name, if it can do what is asked.  On failure: ``ValueError``."""
-    if name == "processes":
-        method = context.get_start_method()
-        if method == "forkserver":
-            from procession.launch.server import server
-
-            server.ensure()  # it boots while this process imports the engine
-        from procession.backends.processes import Processes
-        from procession.engine.crew import WorkerSettings
-
-        return Processes(workers, WorkerSettings(method, initializer, initargs, chunks), block_memory)
-    if name == "inline":
-        from procession.backends.inline import Inline
-
-        if chunks is not None and Capability.RECYCLING not in Inline.capabilities:
-            raise UnsupportedOption("the inline backend has no workers to replace: no maxtasksperchild")
-        if block_memory is not None:
-            raise UnsupportedOption("the inline backend sends nothing to workers: no block_memory")
-        return Inline(workers, initializer, initargs)
-    raise ValueError(f"backend must be 'processes' or 'inline', not {name!r}")
+    def __repr__(self) -> str:
+        return f"<a view of {self._of!r}>"
 
 
 def _terminate(backend: Backend) -> None:
     backend.terminate(TaskCancelled("the pool was terminated"))
 
 
-def _default_workers() -> int:
-    from procession.system import usable_cores
-
-    return usable_cores()
-
-
 def _default_context() -> Any:
     from procession.context import default_context
 
     return default_context.get_context()
+
+
+def __getattr__(name: str) -> Any:
+    """Whatever else the standard module has."""
+    return getattr(standard, name)

@@ -6,7 +6,8 @@ started and watched.
 
 from __future__ import annotations
 
-import multiprocessing.context as standard
+import multiprocessing.context
+import multiprocessing.process as standard
 import os
 import pickle
 import signal
@@ -42,7 +43,7 @@ class _Ended:
         return None if popen is None else popen.error()
 
 
-class Process(_Ended, standard.Process):
+class Process(_Ended, multiprocessing.context.Process):
     """A process object; see ``multiprocessing.Process``."""
 
     _start_method = None
@@ -191,3 +192,8 @@ def _main() -> Any:
     import sys
 
     return sys.modules["__main__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Whatever else the standard module has."""
+    return getattr(standard, name)

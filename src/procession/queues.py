@@ -1,4 +1,7 @@
-"""The standard library's ``multiprocessing.queues``, under our name."""
+"""The standard library's ``multiprocessing.queues``, under our name: the very same module."""
 
-from multiprocessing.queues import *  # noqa: F403
-from multiprocessing.queues import __all__  # noqa: F401
+import sys
+from multiprocessing import queues
+from multiprocessing.queues import *  # noqa: F403 (for those who read types)
+
+sys.modules[__name__] = queues

@@ -1,4 +1,7 @@
-"""The standard library's ``multiprocessing.reduction``, under our name."""
+"""The standard library's ``multiprocessing.reduction``, under our name: the very same module."""
 
-from multiprocessing.reduction import *  # noqa: F403
-from multiprocessing.reduction import __all__  # noqa: F401
+import sys
+from multiprocessing import reduction
+from multiprocessing.reduction import *  # noqa: F403 (for those who read types)
+
+sys.modules[__name__] = reduction

@@ -1,4 +1,7 @@
-"""The standard library's ``multiprocessing.shared_memory``, under our name."""
+"""The standard library's ``multiprocessing.shared_memory``, under our name: the very same module."""
 
-from multiprocessing.shared_memory import *  # noqa: F403
-from multiprocessing.shared_memory import __all__  # noqa: F401
+import sys
+from multiprocessing import shared_memory
+from multiprocessing.shared_memory import *  # noqa: F403 (for those who read types)
+
+sys.modules[__name__] = shared_memory

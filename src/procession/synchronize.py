@@ -1,4 +1,7 @@
-"""The standard library's ``multiprocessing.synchronize``, under our name."""
+"""The standard library's ``multiprocessing.synchronize``, under our name: the very same module."""
 
-from multiprocessing.synchronize import *  # noqa: F403
-from multiprocessing.synchronize import __all__  # noqa: F401
+import sys
+from multiprocessing import synchronize
+from multiprocessing.synchronize import *  # noqa: F403 (for those who read types)
+
+sys.modules[__name__] = synchronize

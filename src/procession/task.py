@@ -12,7 +12,8 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from procession.errors import WaitTimeout
+from procession.errors import TaskCancelled, WaitTimeout
+from procession.outcome import Attempt, OutcomeKind, kind_of
 
 if TYPE_CHECKING:
     from procession.backends.base import Backend
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PENDING = ("PENDING", "RUNNING")
+#: A condition is held for microseconds; one that is not free for so long will never be.  Where one has been left
+#: locked there are more, so the others are waited for less.
+_LEAKED_SECONDS = (1.0, 0.01)
+_leaks = 0
 _NO_WAITERS: list[Any] = []
 _birth = threading.Lock()
 
@@ -40,6 +45,19 @@ class Task(Future[T]):
         self._exception: BaseException | None = None
         self._attended: list[Any] = _NO_WAITERS
         self._done_callbacks: list[Callable[[Future[T]], object]] = []
+        self.tries: tuple[Attempt, ...] = ()  # that have failed before the last one
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Every try of the call so far that has ended, the last one included."""
+        if not self.done():
+            return self.tries
+        error = self._exception
+        if self._state != "FINISHED":
+            kind = OutcomeKind.CANCELLED
+        else:
+            kind = OutcomeKind.OK if error is None else kind_of(error)
+        return (*self.tries, Attempt(kind, error, None))
 
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
@@ -60,6 +78,11 @@ class Task(Future[T]):
             self._backend.attend()
         return self._attended
 
+    def cancelled(self) -> bool:
+        """Whether the call was dropped or stopped."""
+        # Without the condition: a Ctrl-C within a wait may have left that locked, and the engine asks, too.
+        return self._state in ("CANCELLED", "CANCELLED_AND_NOTIFIED")
+
     def done(self) -> bool:
         """Whether the call has its outcome, or was dropped."""
         return self._state not in _PENDING
@@ -75,13 +98,20 @@ class Task(Future[T]):
         if self._state == "FINISHED" and self._exception is None:
             value: T = self._result
             return value
+        self._raise_if_stopped()
         return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error of the call, or None; waits and fails like ``result``."""
         if self._state in _PENDING:
             self._wait(timeout)
+        self._raise_if_stopped()
         return super().exception(0)
+
+    def _raise_if_stopped(self) -> None:
+        """Of a call that was cancelled otherwise than by ``cancel()``, say how."""
+        if type(self._exception) is TaskCancelled:
+            raise self._exception
 
     def _wait(self, timeout: float | None) -> None:
         if not self._backend.wait(self.done, timeout) and not self.done():
@@ -93,11 +123,19 @@ class Task(Future[T]):
         if self._state in _PENDING:
             self._backend.attend()
 
-    def cancel(self) -> bool:
-        """Drop the call if it has not been handed to a worker; return whether it was dropped."""
+    def cancel(self, interrupt: bool = False) -> bool:
+        """Drop the call if it has not been handed to a worker; return whether it was dropped.
+
+        With ``interrupt`` also stop it if it runs: it gets an exception, so that ``finally`` does its work, and a
+        second later, if it still runs, its worker is killed.  Returns at once, False only if the call was done;
+        the task is cancelled when the call has ended, unless it had its result before that.
+        """
         cancelled = super().cancel()
         if cancelled:
             self._backend.wake()
+        elif interrupt and not self.done():
+            self._backend.stop(self)
+            return True
         return cancelled
 
     def begin(self) -> bool:
@@ -110,19 +148,56 @@ class Task(Future[T]):
                 return True
         return self.set_running_or_notify_cancel()
 
+    def set_running_or_notify_cancel(self) -> bool:
+        """See ``Future``.  For the engine."""
+        self._drop_leaked_condition()
+        return super().set_running_or_notify_cancel()
+
+    def _drop_leaked_condition(self) -> None:
+        """Go on with another condition where one is locked for ever.
+
+        The standard library's ``wait`` takes the conditions of all its futures one by one, in Python code:
+            main thread: in wait(), has taken this one | Ctrl-C: leaves it taken | engine: the outcome is here
+        """
+        global _leaks
+        condition = self._own_condition
+        if condition is None:
+            return
+        if condition.acquire(timeout=_LEAKED_SECONDS[_leaks > 0]):
+            condition.release()
+        else:
+            _leaks += 1
+            self._own_condition = None
+
     def settle(self, value: Any, error: BaseException | None) -> None:
         """Take the outcome; the first one counts.  For the engine."""
         if self._state not in _PENDING:
+            return
+        if type(error) is TaskCancelled:
+            self._settle_cancelled(error)
             return
         with _birth:
             if self._own_condition is None:
                 self._result, self._exception = value, error
                 self._state = "FINISHED"
                 return
+        self._drop_leaked_condition()
         if error is None:
             self.set_result(value)
         else:
             self.set_exception(error)
+
+    def _settle_cancelled(self, error: TaskCancelled) -> None:
+        """End as a future ends that was cancelled, though it may have run."""
+        self._drop_leaked_condition()
+        with self._condition:
+            if self._state not in _PENDING:  # by `cancel()`, in another thread
+                return
+            self._exception = error
+            self._state = "CANCELLED"
+            self._condition.notify_all()
+        self._invoke_callbacks()  # type: ignore[attr-defined]
+        self.set_running_or_notify_cancel()
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait for the task in an event loop."""

@@ -12,11 +12,37 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from procession.calls import MapOptions
     from procession.pool import Pool
+    from procession.results import IMapIterator
 
 _lock = threading.Lock()
 _pool: Pool | None = None
 _circumstances: Any = None
+
+
+def imap(
+    func: Callable[..., Any],
+    *iterables: Iterable[Any],
+    workers: int | None = None,
+    chunksize: int | None = None,
+    ordered: bool = True,
+    **options: Unpack[MapOptions],
+) -> IMapIterator:
+    """Like ``map``, but return an iterator: of an input without an end, only as much is read as is needed.
+
+    The values come in order, or with ``ordered=False`` as they come.
+    """
+    pool = _warm_pool(_check(workers, iterables))
+    if len(iterables) == 1:
+        return pool._imap(func, iterables[0], chunksize, options, ordered=ordered)
+    from procession.mapping.batch import shortest
+    from procession.wire.messages import Style
+
+    items, total = zip(*iterables), shortest(iterables)  # noqa: B905
+    return pool._imap(func, items, chunksize, options, ordered=ordered, style=Style.STAR, total=total)
 
 
 def map(
@@ -24,19 +50,26 @@ def map(
     *iterables: Iterable[Any],
     workers: int | None = None,
     chunksize: int | None = None,
-    on_error: str = "raise",
+    **options: Unpack[MapOptions],
 ) -> list[Any]:
     """Return ``list(map(func, *iterables))``, computed by worker processes, in order.
 
-    The pool is made at the first call and kept warm for the next.  ``on_error`` as for ``Pool.map``.
+    The pool is made at the first call and kept warm for the next.  The options are those of ``Pool``: ``timeout``,
+    ``retries``, ``retry_on``, ``backoff``, ``on_error``.
     On failure: the error of the first item that failed; the workers stay.
     """
-    pool = _warm_pool(workers)
+    pool = _warm_pool(_check(workers, iterables))
     if len(iterables) == 1:
-        return pool.map(func, iterables[0], chunksize, on_error=on_error)
+        return pool.map(func, iterables[0], chunksize, **options)
+    return pool.starmap(func, zip(*iterables), chunksize, **options)  # noqa: B905
+
+
+def _check(workers: int | None, iterables: tuple[Iterable[Any], ...]) -> int | None:
+    if isinstance(workers, int) and workers < 1:
+        raise ValueError(f"workers must be 1 or more, not {workers!r}")
     if not iterables:
-        raise TypeError("map() needs at least one iterable")
-    return pool.starmap(func, zip(*iterables), chunksize, on_error=on_error)  # noqa: B905
+        raise TypeError("at least one iterable is needed")
+    return workers
 
 
 def _warm_pool(workers: int | None) -> Pool:

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from procession.backends.base import Capability
 from procession.engine.interning import Function, function_name
-from procession.errors import InternalError, PoolBroken
+from procession.errors import InternalError, PoolBroken, UnsupportedOption
 from procession.wire.messages import Style
 from procession.wire.outcomes import Outcomes
+from procession.worker.seeding import Seeded, kept
+from procession.worker.telling import here
 
 if TYPE_CHECKING:
-    from procession.engine.work import Source
+    from procession.engine.stacks import WorkerStack
+    from procession.engine.work import Chunk, Source
     from procession.wire.mainmodule import Definition
     from procession.wire.parcel import Known
 
@@ -28,6 +31,8 @@ class Inline:
 
     name = "inline"
     capabilities = frozenset({Capability.INITIALIZER})
+    #: The settings of worker processes, which there are not.
+    without = ("chunks_per_worker", "block_memory", "memory_limit", "max_memory", "idle_timeout", "stall_warning")
 
     def __init__(
         self,
@@ -53,6 +58,8 @@ class Inline:
         name: str,
         known: Known | None = None,
         before_wait: Callable[[], object] | None = None,
+        *,
+        exclusive: bool = True,
     ) -> tuple[Any, tuple[Definition, ...]]:
         """See ``Backend``; an item is itself here."""
         return item, ()
@@ -64,13 +71,27 @@ class Inline:
             while source.left():
                 chunk = source.cut(1)
                 if chunk.count:
-                    source.take(chunk, 0, _run(source, source.item(chunk, 0)))
+                    source.settle(chunk, 0, _run(source, chunk))
 
-    def append(self, make: Callable[[Function], Any], function: Function, item: Any) -> None:
+    def append(self, make: Callable[[Function, Any], Any], function: Function, options: Any, item: Any) -> None:
         """See ``Backend``."""
-        source = make(function)
+        source = make(function, options)
         source.append(item)
         self.submit(source)
+
+    def retry(self, chunk: Chunk, index: int, delay: float) -> bool:
+        """See ``Backend``; ``submit`` finds it in its source again."""
+        time.sleep(delay)
+        chunk.source.give_back(chunk, index, index + 1, failed=True)
+        return True
+
+    def stop(self, task: Any) -> None:
+        """See ``Backend``; whoever could ask is in another thread.  On failure: ``UnsupportedOption``, always."""
+        raise UnsupportedOption("the inline backend cannot stop what runs")
+
+    def dump_stacks(self) -> list[WorkerStack]:
+        """See ``Backend``; there are no workers."""
+        return []
 
     def withdraw(self, source: Source) -> None:
         """See ``Backend``; what has been submitted is done already, unless it stopped itself."""
@@ -80,6 +101,9 @@ class Inline:
     def interrupt(self, source: Source, error: BaseException) -> None:
         """See ``Backend``."""
         self.withdraw(source)
+
+    def settle(self, source: Source, seconds: float) -> None:
+        """See ``Backend``; nothing is ever under way."""
 
     def wait(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
         """See ``Backend``; nothing is under way that could be waited for, except in other threads."""
@@ -98,6 +122,9 @@ class Inline:
     def worker_processes(self) -> list[Any]:
         """See ``Backend``; there are none."""
         return []
+
+    def cancel_queued(self, error: BaseException, *, handed_out: bool = False) -> None:
+        """See ``Backend``; nothing is ever queued."""
 
     def close(self) -> None:
         """See ``Backend``."""
@@ -122,27 +149,40 @@ class Inline:
             self._ready = True
 
 
-def _run(source: Source, item: Any) -> Outcomes:
+def _run(source: Source, chunk: Chunk) -> Outcomes:
     """Run one item; ``KeyboardInterrupt`` is the caller's, everything else the item's."""
+    around, here.listener = here.listener, lambda *told: source.on_task(chunk, 0, *told)
     begin = time.perf_counter()
     errors: dict[int, BaseException] = {}
     value = None
     try:
-        value = _call(source, item)
+        value = _call(source, chunk)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         errors[0] = error
+    finally:
+        here.listener = around
     return Outcomes([value], errors, [time.perf_counter() - begin])
 
 
-def _call(source: Source, item: Any) -> Any:
-    target = source.function.target
+def _call(source: Source, chunk: Chunk) -> Any:
+    target, item = source.function.target, source.item(chunk, 0)
     if target is None:
         raise InternalError("a function was interned for another backend")
-    if source.style is Style.MAP:
+    if type(target) is not Seeded:
+        return _call_plainly(target, source.style, item)
+    with kept():
+        if source.style is Style.CALL:  # which brings its position
+            return _call_plainly(target, source.style, item)
+        function = target.func
+        return target.in_order(lambda item: _call_plainly(function, source.style, item), chunk.start)(item)
+
+
+def _call_plainly(target: Callable[..., Any], style: Style, item: Any) -> Any:
+    if style is Style.MAP:
         return target(item)
-    if source.style is Style.STAR:
+    if style is Style.STAR:
         return target(*item)
     args, kwargs = item
     return target(*args, **kwargs)

@@ -7,28 +7,32 @@ and that the workers end with the interpreter.
 from __future__ import annotations
 
 import os
+import pickle
+import signal
 import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from procession.backends.base import Capability
-from procession.engine.crew import WorkerSettings
 from procession.engine.driver import Driver
 from procession.engine.interning import Function, installed_modules, interner
 from procession.engine.items import encode_item
 from procession.engine.store import Store
-from procession.errors import TaskCancelled
 from procession.launch.start import preload
 from procession.wire.arena import NoRoom
+from procession.wire.serial import PROTOCOL
 
 if TYPE_CHECKING:
     from procession.engine.handle import Handle
+    from procession.engine.settings import WorkerSettings
+    from procession.engine.stacks import WorkerStack
     from procession.wire.mainmodule import Definition
     from procession.wire.parcel import Frame, Known
     from procession.wire.pickled import Pickled
 
 _EMPTY: Mapping[str, Any] = {}
 _NOTHING = object()
+_PLAIN = {int, float, bool, complex, type(None)}
 _living: weakref.WeakSet[Processes] = weakref.WeakSet()
 
 
@@ -38,24 +42,30 @@ class Processes:
     name = "processes"
     capabilities = frozenset(Capability)
 
-    def __init__(self, workers: int, settings: WorkerSettings, block_memory: int | None = None) -> None:
-        self.workers = workers
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.workers = settings.workers
         self._served = settings.method == "forkserver"
-        self._store = Store(block_memory, workers)
-        settings.limits = self._store.worker_limits
-        self._driver = Driver(workers, settings, self._store)
+        self._store = Store(settings.block_memory, settings.workers)
+        self._driver = Driver(settings, self._store)
         self._preloaded: set[int] = set()
         self._last: tuple[Any, Any] = (_NOTHING, None)  # the last function, if it cannot change
         self._inherited: Mapping[str, Any] = _EMPTY
         _living.add(self)
+        if self._served:
+            preload({"logging"})  # every worker needs it for its reports
         if settings.method == "fork":
             # As with multiprocessing, a fork is of the moment at which the pool was made.
             self._driver.start_workers()
             self._inherited = self._driver.crew.inherited()
         self.submit = self._driver.submit
         self.append = self._driver.append
+        self.retry = self._driver.retry
+        self.stop = self._driver.stop
+        self.dump_stacks = self._driver.dump_stacks
         self.withdraw = self._driver.withdraw
+        self.cancel_queued = self._driver.cancel_queued
         self.interrupt = self._driver.interrupt
+        self.settle = self._driver.settle
         self.wait = self._driver.wait
         self.attend = self._driver.relief.attend
         self.start_workers = self._driver.start_workers
@@ -89,9 +99,13 @@ class Processes:
         name: str,
         known: Known | None = None,
         before_wait: Callable[[], object] | None = None,
+        *,
+        exclusive: bool = True,
     ) -> tuple[Frame, tuple[Definition, ...]]:
         """See ``Backend``."""
-        return encode_item(item, name, lambda pickled: self._pack(pickled, known, before_wait))
+        if type(item) in _PLAIN:  # 0.4 us instead of 4; a stream of tiny items is made of them
+            return pickle.dumps(item, PROTOCOL), ()
+        return encode_item(item, name, lambda pickled: self._pack(pickled, known, before_wait, exclusive=exclusive))
 
     def _pack_shared(self, pickled: Pickled) -> Frame:
         """Store what is large of a function, for all workers."""
@@ -103,7 +117,7 @@ class Processes:
         known: Known | None,
         before_wait: Callable[[], object] | None,
         *,
-        exclusive: bool = True,
+        exclusive: bool,
     ) -> Frame:
         """Store what is large of a pickle, when there is room for it."""
         while True:
@@ -112,7 +126,7 @@ class Processes:
             except NoRoom as full:
                 if before_wait is not None:
                     before_wait()
-                self._driver.wait_for_room(full)
+                self._driver.room.wait(full)
 
     def wake(self) -> None:
         """See ``Backend``."""
@@ -172,7 +186,10 @@ class WorkerProcess:
         self._child.wait_started()
         self._child.kill()
 
-    terminate = kill
+    def terminate(self) -> None:
+        """Ask it to end, by SIGTERM."""
+        self._child.wait_started()
+        self._child.signal(signal.SIGTERM)
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end."""
@@ -183,10 +200,9 @@ class WorkerProcess:
         return f"<{self.name} pid={self._child.pid} {state}>"
 
 
-def terminate_all() -> None:
-    """End every pool of this process; at the interpreter's exit."""
-    for backend in list(_living):
-        backend.terminate(TaskCancelled("the interpreter is shutting down"))
+def all_stacks() -> list[WorkerStack]:
+    """The stacks of the workers of every pool of this process."""
+    return [row for backend in list(_living) for row in backend.dump_stacks()]
 
 
 def _forget_all() -> None:

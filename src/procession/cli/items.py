@@ -1,36 +1,65 @@
-"""The items of a command: from its arguments, from the lines of a file or from standard input.
+"""The items of a command: its arguments, lines or rows of a file, files of a pattern, or lists that are combined.
 
-Invariants: lines are read when the pool asks for them, never all at once; an item is remembered from when it is handed
-to the pool until its outcome is written, and no longer.
+Invariants: what is read from files is read when the pool asks for it, never all at once; an item is remembered from
+when it is handed to the pool until its outcome is written, and no longer.
 """
 
 from __future__ import annotations
 
+import csv
+import glob
+import itertools
+import json
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from typing import TextIO
+from dataclasses import dataclass
+from typing import Any, TextIO
 
 import click
+
+from procession.cli.calling import Arguments
+
+#: What separates lists that are combined, as of GNU parallel.
+SEPARATOR = ":::"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where the items are to come from: at most one of these."""
+
+    arguments: tuple[str, ...] = ()
+    lines: str | None = None  #: a file
+    pattern: str | None = None
+    csv: str | None = None
+    json_lines: str | None = None
+    combine: str | None = None  #: "zip" or "product": lists within the arguments
+    split: bool = False  #: each line or argument is several arguments
+
+    @property
+    def has_arguments(self) -> bool:
+        """Whether an item is something else than a text."""
+        return bool(self.csv or self.json_lines or self.combine or self.split)
 
 
 class Items:
     """The items in their order, to be iterated once; `total` is their number where it is known beforehand."""
 
-    def __init__(self, items: Iterable[str], total: int | None = None, file: TextIO | None = None) -> None:
+    def __init__(self, items: Iterable[Any], total: int | None = None, file: TextIO | None = None) -> None:
         self.total = total
         self._items = items
         self._file = file
-        self._waiting: dict[int, str] = {}
+        self._waiting: dict[int, Any] = {}
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Any]:
         for index, item in enumerate(self._items):
             self._waiting[index] = item
             yield item
 
-    def take(self, index: int) -> str:
+    def take(self, index: int) -> Any:
         """Return the item at this place and forget it."""
         return self._waiting.pop(index)
 
@@ -41,30 +70,115 @@ class Items:
         return os.path.samestat(os.fstat(self._file.fileno()), os.stat(path))
 
 
-def open_items(arguments: tuple[str, ...], source: str | None, stack: ExitStack) -> Items:
+def open_items(wanted: Wanted, stack: ExitStack) -> Items:
     """Return the items of the command line; a file that has to be opened is closed by `stack`.
 
     On failure: click.UsageError, also later, from the iteration, when reading fails.
     """
-    if arguments and source is not None:
-        raise click.UsageError("items come as arguments or with --from, not both")
-    if arguments:
-        return Items(arguments, len(arguments))
+    sources = [
+        ("as arguments", bool(wanted.arguments)),
+        ("with --from", wanted.lines is not None),
+        ("with --glob", wanted.pattern is not None),
+        ("with --csv", wanted.csv is not None),
+        ("with --json-lines", wanted.json_lines is not None),
+    ]
+    given = [name for name, is_given in sources if is_given]
+    if len(given) > 1:
+        raise click.UsageError(f"items come {given[0]} or {given[1]}, not both")
+    if wanted.combine is not None:
+        return _combined(wanted.arguments, wanted.combine)
+    if wanted.arguments:
+        return Items(_split(wanted.arguments) if wanted.split else wanted.arguments, len(wanted.arguments))
+    if wanted.pattern is not None:
+        return _globbed(wanted.pattern)
+    return _read(wanted, stack)
+
+
+def _combined(arguments: tuple[str, ...], how: str) -> Items:
+    """Lists within the arguments, each behind a separator: side by side, or each with each."""
+    if not arguments or arguments[0] != SEPARATOR:
+        raise click.UsageError(f"--{how} wants lists, each behind {SEPARATOR}: {SEPARATOR} 1 2 3 {SEPARATOR} a b c")
+    lists: list[list[str]] = []
+    for word in arguments:
+        if word == SEPARATOR:
+            lists.append([])
+        else:
+            lists[-1].append(word)
+    lengths = [len(each) for each in lists]
+    if how == "zip" and len(set(lengths)) > 1:
+        raise click.UsageError(f"--zip wants lists of the same length, not of {', '.join(map(str, lengths))}")
+    rows = zip(*lists, strict=True) if how == "zip" else itertools.product(*lists)
+    total = lengths[0]
+    if how == "product":
+        for length in lengths[1:]:
+            total *= length
+    return Items((Arguments(row) for row in rows), total)
+
+
+def _globbed(pattern: str) -> Items:
+    found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+    if not found:
+        raise click.UsageError(f"no file matches {pattern}")
+    return Items(found, len(found))
+
+
+def _read(wanted: Wanted, stack: ExitStack) -> Items:
+    source = wanted.csv or wanted.json_lines or wanted.lines
     if source is None:
         if _stdin_closed() or os.isatty(0):
             raise click.UsageError("no items: give them as arguments, with --from FILE or on standard input")
         source = "-"
+    total = None
     if source == "-":
         if _stdin_closed():
             raise click.UsageError("cannot read standard input: it is closed")
-        file = _open(0)
-        return Items(_lines(file, "standard input"), file=file)
+        name, file = "standard input", _open(0)
+    else:
+        name = source
+        try:
+            file = stack.enter_context(_open(source))
+            total = _count_lines(source, file)
+        except OSError as error:
+            raise click.UsageError(f"cannot read {source}: {error.strerror}") from error
+    if wanted.csv:
+        return Items(_csv_rows(file, name), None, file)  # a row may have several lines
+    lines = _lines(file, name)
+    if wanted.json_lines:
+        return Items(_json_rows(lines, name), total, file)
+    return Items(_split(lines) if wanted.split else lines, total, file)
+
+
+def _split(items: Iterable[str]) -> Iterator[Arguments]:
+    for item in items:
+        try:
+            yield Arguments(tuple(shlex.split(item)))
+        except ValueError as error:
+            raise click.UsageError(f"{item!r} cannot be split into arguments: {error}") from error
+
+
+def _csv_rows(file: TextIO, name: str) -> Iterator[Arguments]:
     try:
-        file = stack.enter_context(_open(source))
-        total = _count_lines(source, file)
-    except OSError as error:
-        raise click.UsageError(f"cannot read {source}: {error.strerror}") from error
-    return Items(_lines(file, source), total, file)
+        for number, row in enumerate(csv.DictReader(file), 2):
+            if None in row or None in row.values():
+                raise click.UsageError(f"{name}: row {number} has another number of columns than the first row")
+            yield Arguments(kwargs=dict(row))
+    except (csv.Error, OSError) as error:
+        raise click.UsageError(f"cannot read {name}: {error}") from error
+
+
+def _json_rows(lines: Iterator[str], name: str) -> Iterator[Arguments]:
+    """An object is keyword arguments, an array positional ones, anything else the only argument."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise click.UsageError(f"{name}: line {number} is no JSON: {error}") from error
+        if isinstance(value, dict):
+            yield Arguments(kwargs=value)
+        else:
+            yield Arguments(tuple(value) if isinstance(value, list) else (value,))
 
 
 def _stdin_closed() -> bool:

@@ -14,7 +14,11 @@ from collections.abc import Sequence
 
 import click
 
+from procession.cli.completing import completion_command
+from procession.cli.export import export_command
 from procession.cli.map import INTERRUPTED, map_command
+from procession.cli.run import run_command
+from procession.cli.status import status_command
 
 BAD_USAGE = 2
 
@@ -37,7 +41,8 @@ def commands(context: click.Context) -> None:
         context.exit(BAD_USAGE)
 
 
-commands.add_command(map_command)
+for each in (map_command, run_command, status_command, export_command, completion_command):
+    commands.add_command(each)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):  # click turns the second into the first, where it gets to see it
         return INTERRUPTED
+    if callable(status):  # a program, which is run here: its Ctrl-C is its own
+        status()
     return status if isinstance(status, int) else 0
 
 

@@ -1,7 +1,7 @@
-"""`procession map`: one function on every item, an outcome per item.
+"""`procession map`: one function, or one shell command, on every item, an outcome per item.
 
-Owns the command, its bar and its summary. It must not know how work is spread: that is one call, in `_outcomes`. Runs
-in the main thread of the caller's process.
+Owns the command, its summary and its exit codes. It must not know how work is spread: that is one call, in `_outcomes`.
+Runs in the main thread of the caller's process.
 
 Invariants: items are read as they are needed and outcomes written as they come, both in constant memory; a line that is
 in the output is the whole outcome of an item that is done; standard output carries results and nothing else.
@@ -9,17 +9,23 @@ in the output is the whole outcome of an item that is done; standard output carr
 
 from __future__ import annotations
 
-import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from procession.cli.items import Items, open_items
-from procession.cli.record import Failures, Output
+from procession.cli.calling import Spread
+from procession.cli.completing import complete_target
+from procession.cli.failures import Failures
+from procession.cli.items import SEPARATOR, Items, Wanted, open_items
+from procession.cli.options import ITEM_OPTIONS, JOURNAL_OPTIONS, OUTPUT_OPTIONS, RUN_OPTIONS, checked
+from procession.cli.outputs import Folder, Output, open_output
+from procession.cli.printing import Printed
+from procession.cli.shell import Numbered, Shell
 from procession.cli.target import resolve
 
 if TYPE_CHECKING:
@@ -31,28 +37,22 @@ INTERRUPTED = 128 + 2  # what a shell shows for a death by SIGINT
 
 
 @click.command("map", no_args_is_help=False)
-@click.argument("target", metavar="TARGET")
+@click.argument("target", metavar="TARGET", shell_complete=complete_target)
 @click.argument("items", metavar="[ITEMS]...", nargs=-1)
-@click.option("--from", "source", metavar="FILE", help="Take the items from FILE, one a line; - is standard input.")
-@click.option("-j", "--workers", type=click.IntRange(min=1), help="How many processes; default: one per usable CPU.")
-@click.option(
-    "--chunksize", type=click.IntRange(min=1), help="How many items a worker gets at once; default: by measured time."
-)
-@click.option("--output", metavar="FILE", help="Write a JSON line per item, in the items' order; - is standard output.")
+@click.option("--shell", is_flag=True, help="TARGET is a shell command, with {} for the item.")
+@ITEM_OPTIONS
+@RUN_OPTIONS
+@JOURNAL_OPTIONS
+@OUTPUT_OPTIONS
 @click.pass_context
-def map_command(
-    context: click.Context,
-    target: str,
-    items: tuple[str, ...],
-    source: str | None,
-    workers: int | None,
-    chunksize: int | None,
-    output: str | None,
-) -> None:
+def map_command(context: click.Context, /, target: str, items: tuple[str, ...], shell: bool, **options: Any) -> None:
     """Call a function on each item, on all cores.
 
     TARGET is FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION. The function is called with one item, a string. Items are the
     arguments, or the lines of --from FILE, or those of standard input.
+
+    With --shell it is a command: {} is the item, {.} without extension, {/} without folder, {//} its folder, {1} its
+    first argument, {#} its number. What it prints is printed when it has ended.
 
     \b
     A line of --output has the keys
@@ -66,93 +66,147 @@ def map_command(
     be carried out as it is; 130 interrupted.
 
     \b
-    Example:
+    Examples:
       procession map thumbnails.py:thumbnail photos/*.jpg
+      procession map fit.py:fit --csv models.csv --journal fits.db --retries 2
+      procession map --shell 'gzip -k {}' *.csv
     """
-    function = resolve(target)
+    combine = _combination(options["zipped"], options["product"], items)
+    wanted = Wanted(
+        items,
+        options["source"],
+        options["pattern"],
+        options["csv_file"],
+        options["json_lines"],
+        combine,
+        options["split"],
+    )
+    function: Any = Shell(target) if shell else resolve(target)
+    pool_options, call_options = checked(options)
     with ExitStack() as stack:
-        feed = open_items(items, source, stack)
-        if output is not None and feed.come_from(output):
-            raise click.UsageError(f"{output} holds the items: --output would overwrite them")
-        # Opened last: a mistake elsewhere in the command must not cost the results of the run before.
-        results = stack.enter_context(Output.open(output)) if output is not None else None
-        outcomes = stack.enter_context(closing(_outcomes(function, feed, workers, chunksize)))
-        status = _record(outcomes, feed, results)
+        feed = open_items(wanted, stack)
+        if options["dry_run"]:
+            _show_calls(function, target, feed)
+            context.exit(ALL_DONE)
+        outputs = _open_outputs(options, feed, stack)
+        ordered = bool(outputs) or not shell or options["keep_order"]
+        if wanted.has_arguments and not shell:
+            function = Spread(function)
+        outcomes = stack.enter_context(
+            closing(_outcomes(function, feed, options["chunksize"], pool_options, {**call_options, "ordered": ordered}))
+        )
+        if shell and options["output"] != "-":
+            outputs.append(Printed(tag=options["tag"]))
+        status = _record(outcomes, feed, outputs, options)
     context.exit(status)
 
 
+def _combination(zipped: bool, product: bool, items: tuple[str, ...]) -> str | None:
+    if zipped and product:
+        raise click.UsageError("lists are combined by --zip or by --product, not both")
+    if zipped or product:
+        return "zip" if zipped else "product"
+    return "product" if items and items[0] == SEPARATOR else None
+
+
+def _open_outputs(options: dict[str, Any], feed: Items, stack: ExitStack) -> list[Output]:
+    """What the outcomes are written to.  Opened last: a mistake elsewhere must not cost the results of before."""
+    outputs: list[Output] = []
+    path = options["output"]
+    if path is not None:
+        if feed.come_from(path):
+            raise click.UsageError(f"{path} holds the items: --output would overwrite them")
+        outputs.append(open_output(path, options["kind"]))
+        stack.callback(outputs[-1].close)
+    if options["output_dir"] is not None:
+        outputs.append(Folder(options["output_dir"]))
+    return outputs
+
+
+def _show_calls(function: Any, target: str, feed: Items) -> None:
+    for number, item in enumerate(feed, 1):
+        if isinstance(function, Shell):
+            click.echo(function.command(item, number))
+            continue
+        args, kwargs = ((item,), {}) if isinstance(item, str) else item
+        words = [repr(each) for each in args] + [f"{name}={value!r}" for name, value in kwargs.items()]
+        click.echo(f"{target.rpartition(':')[2]}({', '.join(words)})")
+        feed.take(number - 1)
+
+
 def _outcomes(
-    function: Callable[[Any], Any], items: Iterable[str], workers: int | None, chunksize: int | None
+    function: Callable[[Any], Any],
+    feed: Items,
+    chunksize: int | None,
+    pool_options: dict[str, Any],
+    options: dict[str, Any],
 ) -> Generator[Outcome, None, None]:
-    """Yield the outcome of each item, in the items' order; closing it ends the workers.
+    """Yield the outcome of each item; closing it ends the workers.
 
     On failure: click.ClickException, when no item can be run at all (workers cannot be started, say).
     """
     from procession import Pool
-    from procession.errors import InternalError, ProcessionError
+    from procession.errors import InternalError, ProcessionError, TooManyFailures
 
+    items: Iterable[Any] = feed
+    if isinstance(function, Shell) and function.wants_number:
+        items = (Numbered(number, item) for number, item in enumerate(feed, 1))
+    if feed.total is not None:
+        items = _Sized(items, feed.total)
     try:
-        with Pool(workers) as pool:
-            yield from pool.outcomes(function, items, chunksize=chunksize)
-    except InternalError:
-        raise  # a fault of ours: its traceback is wanted
+        with Pool(**pool_options) as pool:
+            yield from pool.outcomes(function, items, chunksize=chunksize, **options)
+    except (InternalError, TooManyFailures):
+        raise
     except ProcessionError as error:
         raise click.UsageError(f"{type(error).__name__}: {error}") from error
 
 
-def _record(outcomes: Iterable[Outcome], feed: Items, results: Output | None) -> int:
-    """Take each outcome as it comes: write it, note a failure, move the bar. Sums up and returns the exit code."""
+class _Sized:
+    """Items that are read one by one, and of which the number is known."""
+
+    def __init__(self, items: Iterable[Any], total: int) -> None:
+        self._items = items
+        self._total = total
+
+    def __len__(self) -> int:
+        return self._total
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+
+def _record(outcomes: Iterable[Outcome], feed: Items, outputs: list[Output], options: dict[str, Any]) -> int:
+    """Take each outcome as it comes: write it, note a failure. Sums up and returns the exit code."""
+    from procession.errors import TooManyFailures
+
     began = time.monotonic()
     done = 0
     ending = "stopped after"
     with Failures() as failures:
         try:
-            with _bar(feed.total) as move:
+            with suppress(TooManyFailures):
                 for outcome in outcomes:
                     item = feed.take(outcome.index)
-                    if results is not None:
-                        results.write(item, outcome)
+                    for output in outputs:
+                        output.write(item, outcome)
                     if outcome.kind.value == "ok":
                         done += 1
                     else:
                         failures.note(item, outcome)
-                    move(failures.count)
-            ending = "in"
+                ending = "in"
         except KeyboardInterrupt:
             ending = "interrupted after"
             return INTERRUPTED
+        except click.ClickException:
+            ending = ending if done or failures.count else ""  # it has not even begun
+            raise
         finally:
-            _summarise(done, failures, f"{ending} {time.monotonic() - began:.1f} s")
+            if ending and (failures.count or ending != "in" or not options["quiet"]):
+                _summarise(done, failures, f"{ending} {time.monotonic() - began:.1f} s")
+            if ending not in ("", "in") and options["journal"] is not None:
+                click.echo(f"to continue: {shlex.join(['procession', *sys.argv[1:]])}", err=True)
         return SOME_FAILED if failures.count else ALL_DONE
-
-
-@contextmanager
-def _bar(total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar, if standard error is a terminal; yields what moves it by one item, given the failures so far."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _failed: None
-        return
-
-    import threading
-
-    from tqdm import tqdm
-
-    # Without these two, tqdm starts a monitor thread and makes a multiprocessing lock: one process draws this bar. With
-    # miniters=1 no monitor is needed, since the clock is read at each item.
-    tqdm.monitor_interval = 0
-    tqdm.set_lock(threading.RLock())
-    # A terminal that does not know its size says 0, and tqdm would draw a bar of that size: nothing.
-    size: dict[str, Any] = {"dynamic_ncols": True}
-    if not all(os.get_terminal_size(sys.stderr.fileno())):
-        size = {"ncols": 80, "nrows": 24}
-    with tqdm(total=total, unit="item", miniters=1, file=sys.stderr, **size) as bar:
-
-        def move(failed: int) -> None:
-            if failed:
-                bar.set_postfix_str(f"{failed} failed", refresh=False)
-            bar.update()
-
-        yield move
 
 
 def _summarise(done: int, failures: Failures, ending: str) -> None:

@@ -10,8 +10,7 @@ import pickle
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +25,12 @@ from procession.wire.ledger import Ledger
 from procession.wire.mainmodule import Mirror, pack_names
 from procession.wire.parcel import describe_file, pack_file
 from procession.worker.memory import Limits
+from procession.worker.nesting import nesting
 
 if TYPE_CHECKING:
     from procession.engine.interning import Function
     from procession.engine.scheduler import Slot
+    from procession.engine.settings import WorkerSettings
     from procession.wire.mainmodule import Definition
     from procession.wire.parcel import Parcel
 
@@ -37,30 +38,21 @@ _numbers = count(1)
 _NAMES = {"forkserver": "ForkServer", "spawn": "Spawn", "fork": "Fork"}
 
 
-@dataclass
-class WorkerSettings:
-    """What all workers of a pool have in common."""
-
-    method: str
-    initializer: Callable[..., Any] | None = None
-    initargs: tuple[Any, ...] = ()
-    chunks_per_worker: int | None = None
-    limits: Limits | None = None  #: of what a worker may lend; the backend sets them
-
-
 class Crew:
     """Starts workers and keeps their handles until they are gone."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, limits: Limits) -> None:
+        """``limits`` are those of what a worker may lend."""
         self.settings = settings
         self._handles: dict[Slot, Handle] = {}
-        self.limits = settings.limits or Limits(0, 0)
+        self._limits = limits
         self._template = Request("worker", "", method=settings.method)
         self._pickled: bytes | None = None
         self._first: list[tuple[str, bytes]] = []
         self._definitions: tuple[Definition, ...] = ()
-        self._watched: dict[int, weakref.ref[Parcel]] = {}
-        self.stale: deque[int] = deque()  #: functions that are gone
+        self._watched: dict[int, weakref.ref[Parcel]] = {}  # by the function's number
+        self._numbers: dict[int, int] = {}  # and that by the id of the reference
+        self.stale: deque[weakref.ref[Parcel]] = deque()  #: to functions that are gone
         if settings.method != "fork":
             self._pickle_initializer()
 
@@ -84,7 +76,7 @@ class Crew:
             self._pickled = describe_file(pack_file(pickled), template.inherited)
             self._definitions = interner.mirror.closure(pickled.needs, thorough=True)
 
-    def start(self, slot: Slot, streams: bytes) -> Handle:
+    def start(self, slot: Slot, reporting: bytes) -> Handle:
         """Start a worker.  On failure: ``OSError``, with nothing left behind."""
         number = next(_numbers)
         name = f"{_NAMES[self.settings.method]}PoolWorker-{number}"
@@ -95,34 +87,33 @@ class Crew:
         try:
             if self.settings.method == "fork":
                 inherited = dict(vars(sys.modules["__main__"]))
-                child = self._fork(name, number, ours, theirs, ledger_fd, streams)
+                child = self._fork(name, number, ours, theirs, ledger_fd, reporting)
             else:
-                child = self._request(name, number, theirs.fileno(), ledger_fd, streams)
+                child = self._request(name, number, theirs.fileno(), ledger_fd, reporting)
         except BaseException:
             ours.close()
             theirs.close()
             ledger.close()
             raise
-        finally:
-            os.close(ledger_fd)
         handle = Handle(slot, name, child, ours, theirs, ledger, inherited, self._definitions)
-        handle.streams = streams
+        handle.reporting = reporting
         self._handles[slot] = handle
         return handle
 
-    def _request(self, name: str, number: int, sock: int, ledger: int, streams: bytes) -> Child:
+    def _request(self, name: str, number: int, sock: int, ledger: int, reporting: bytes) -> Child:
         request = Request(
             "worker",
             name,
             identity=(number,),
             method=self.settings.method,
             own_group=True,
+            nesting=nesting.below(self.settings.workers),
         )
-        request.body = pickle.dumps((streams, self._first, self._pickled, tuple(self.limits)))
+        request.body = pickle.dumps((reporting, self._first, self._pickled, tuple(self._limits)))
         request.inherited = self._template.inherited
         return start(request, [sock, ledger])
 
-    def _fork(self, name: str, number: int, ours: Any, theirs: Any, ledger_fd: int, streams: bytes) -> Child:
+    def _fork(self, name: str, number: int, ours: Any, theirs: Any, ledger_fd: int, reporting: bytes) -> Child:
         from procession.worker.main import serve_forked
 
         settings = self.settings
@@ -132,7 +123,8 @@ class Crew:
             initializer = settings.initializer
             bound = None if initializer is None else (initializer, settings.initargs)
             channel = Channel(theirs, many_fds=True)
-            return serve_forked(channel, ledger_fd, streams, bound, (name, number), self.limits)
+            nesting.adopt(*nesting.below(settings.workers))
+            return serve_forked(channel, ledger_fd, reporting, bound, (name, number), self._limits)
 
         return start_forked(run, own_group=True)
 
@@ -146,13 +138,14 @@ class Crew:
         """Have workers forget a function with large buffers when nobody here can run it any more."""
         number, parcel = function.id, function.parcel
         if parcel is not None and number not in self._watched:
-            # The end may come in any thread, and while the lock is held: it is only noted.
-            self._watched[number] = weakref.ref(parcel, lambda _: self.stale.append(number))
+            # The end may come in any thread, and while the lock is held: it is only noted, by no code of ours.
+            self._watched[number] = end = weakref.ref(parcel, self.stale.append)
+            self._numbers[id(end)] = number
 
     def forget_stale(self) -> None:
         """Tell the workers what they need not keep."""
         while self.stale:
-            number = self.stale.popleft()
+            number = self._numbers.pop(id(self.stale.popleft()))
             self._watched.pop(number, None)
             for handle in self.handles():
                 handle.forget(number)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from procession.engine.interning import Function, pack_function
+from procession.engine.warden import Warden
 from procession.system import close_all
 from procession.wire import ledger as page
 from procession.wire import messages
@@ -20,6 +22,7 @@ from procession.wire.channel import Buffer, Channel, Message
 from procession.wire.leases import Leases
 from procession.wire.mainmodule import Definition, pack_names
 from procession.wire.parcel import Parcel
+from procession.wire.pickled import SEGMENTS_LIMIT
 from procession.wire.serial import PROTOCOL
 from procession.wire.views import Views
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from procession.engine.scheduler import Slot
     from procession.engine.store import Store
+    from procession.engine.work import Chunk
     from procession.launch import Child
     from procession.wire.arena import Block
     from procession.wire.ledger import Ledger, Position
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 #: Functions that a worker keeps; the one unused for longest is forgotten.
 _FUNCTIONS = 256
 
-#: Definitions of one message; each may have a descriptor, and a message takes no more than 253.
+#: Definitions of one message.  Large ones have a descriptor each, or several for what is shared.
 _DEFINITIONS = 100
 
 
@@ -63,7 +67,18 @@ class Handle:
         self.inherited = inherited  #: names of __main__ that a fork gave it
         self.last_position: Position | None = None
         self.recalled: Position | None = None  #: behind which its chunk was asked back
+        self.recalled_at = 0.0
+        self.harvested_at = 0.0  #: when the ledger was last read of a chunk that goes on
+        self.warden = Warden()
+        #: The chunk and the item that it is about to begin, and since when that is seen.
+        self.waiting = ((0, 0), 0.0)
+        self.verdict: tuple[int, int, BaseException] | None = (
+            None  #: the chunk, the item and the error it is killed for
+        )
+        self.memory_limit: int | None = None  #: that it is killed for
+        self.held = False  #: it is sent nothing before it is ready, and has been looked at
         self.stopping = False
+        self.stopped_at: float | None = None  #: when it was asked to end
         self.leases = Leases(ledger.given)
         self.views = Views(ledger.taken)
         self._arena_sent = False
@@ -73,17 +88,20 @@ class Handle:
         self._versions = {each.name: each.version for each in definitions}
         self._last_seq = 0
         self._last_control = 0  # the first chunk behind the last message that was not a chunk
-        self.streams = bytes(2)
+        self.reporting = bytes(messages.FLAGS)
         ours.setblocking(False)
 
     @property
     def blocked(self) -> bool:
-        """Whether something waits in the outbox."""
-        return bool(self._outbox)
+        """Whether something waits in the outbox for room in the socket."""
+        return bool(self._outbox) and not self.held
 
     def send(self, *parts: Buffer, fds: list[int] | None = None) -> None:
-        """Send a message now or later; ``fds`` are closed then.  A worker that is gone takes everything."""
-        if self._outbox:
+        """Send a message now or later; ``fds`` are closed then.  A worker that is gone takes everything.
+
+        On failure: ``OSError`` when the system has no descriptor or memory for it; ``fds`` are the caller's again.
+        """
+        if self._outbox or self.held:
             self._outbox.append((list(parts), fds or []))
             return
         try:
@@ -98,7 +116,7 @@ class Handle:
 
     def flush(self) -> None:
         """Send what has been waiting, as far as there is room."""
-        while self._outbox:
+        while self._outbox and not self.held:
             parts, fds = self._outbox[0]
             try:
                 self.channel.send(parts, fds)
@@ -123,20 +141,27 @@ class Handle:
         fds: list[int] = []
         loans: list[tuple[int, int]] = []
         described: list[Buffer] = [head]
-        for place, part in enumerate(parts):
-            if type(part) is not Parcel:
-                described.append(part)  # type: ignore[arg-type]
-                continue
-            item = max(0, place - 1)
+        item = 0
 
-            def lend(block: Block, item: int = item) -> int:
-                number = self._lend(block, store, seq)
-                loans.append((item, number))
-                return number
+        def lend(block: Block) -> int:
+            loans.append((item, self._lend(block, store, seq)))
+            return loans[-1][1]
 
-            described.append(part.describe(lend, fds))
+        try:
+            for place, part in enumerate(parts):
+                item = max(0, place - 1)
+                described.append(part.describe(lend, fds) if type(part) is Parcel else part)  # type: ignore[arg-type]
+            self.send(*described, fds=fds)
+        except BaseException:
+            self._undo([number for _item, number in loans], fds)
+            raise
         self._loans[seq] = loans
-        self.send(*described, fds=fds)
+
+    def _undo(self, lent: list[int], fds: list[int]) -> None:
+        """A message was not sent: take back what it would have lent."""
+        for number in lent:
+            self.leases.take_back(number)
+        close_all(fds)
 
     def end_loans(self, seq: int, first: int) -> None:
         """The worker has not begun the items of a chunk from ``first`` on, and never will: it knows of no loans."""
@@ -163,28 +188,54 @@ class Handle:
         self._last_seq = max(self._last_seq, seq)
         missing = [each for each in (*function.definitions, *more) if self._versions.get(each.name) != each.version]
         if missing:
-            self._versions.update({each.name: each.version for each in missing})
-            for start in range(0, len(missing), _DEFINITIONS):
-                self._send_definitions(missing[start : start + _DEFINITIONS])
             self._last_control = seq
+            self._send_definitions(missing)
+            self._versions.update({each.name: each.version for each in missing})
         functions = self._functions
         if function.id in functions:
             functions.move_to_end(function.id)
             return
-        functions[function.id] = None
         fds: list[int] = []
-        frame = function.pickled
-        if function.parcel is not None:
-            frame = function.parcel.describe(lambda block: self._lend(block, store, seq), fds)
-        self.send(messages.pack_define(function.id), pack_function(frame), fds=fds)
+        lent: list[int] = []
+
+        def lend(block: Block) -> int:
+            lent.append(self._lend(block, store, seq))
+            return lent[-1]
+
         self._last_control = seq
+        frame = function.pickled
+        try:
+            if function.parcel is not None:
+                frame = function.parcel.describe(lend, fds)
+            self.send(messages.pack_define(function.id), pack_function(frame), fds=fds)
+        except BaseException:
+            self._undo(lent, fds)
+            raise
+        functions[function.id] = None
         if len(functions) > _FUNCTIONS:
             self.forget(next(iter(functions)))
 
+    def undefine(self, function: Function) -> None:
+        """The worker could not read a function: it gets it again when it is next needed."""
+        self._functions.pop(function.id, None)
+
     def _send_definitions(self, definitions: Sequence[Definition]) -> None:
+        """Send definitions, in as many messages as their descriptors need."""
+        names: list[tuple[str, bytes]] = []
         fds: list[int] = []
-        packed = pickle.dumps(pack_names(definitions, fds), PROTOCOL)
-        self.send(bytes((messages.MAIN,)), packed, fds=fds)
+        try:
+            for each in definitions:
+                if len(names) >= _DEFINITIONS or len(fds) >= SEGMENTS_LIMIT:
+                    self._send_names(names, fds)
+                    names, fds = [], []
+                names += pack_names([each], fds)
+        except BaseException:
+            close_all(fds)
+            raise
+        self._send_names(names, fds)
+
+    def _send_names(self, names: list[tuple[str, bytes]], fds: list[int]) -> None:
+        self.send(bytes((messages.MAIN,)), pickle.dumps(names, PROTOCOL), fds=fds)
 
     def forget(self, function_id: int) -> None:
         """Have the worker forget a function, if it has it."""
@@ -192,11 +243,11 @@ class Handle:
             self._last_control = self._last_seq + 1  # behind what was sent: not to be taken for a chunk
             self.send(bytes((messages.FORGET,)), function_id.to_bytes(8, "little"))
 
-    def redirect(self, flags: bytes, seq: int) -> None:
-        """Tell the worker which of its streams to forward."""
-        if flags != self.streams:
-            self.streams = flags
-            self.send(bytes((messages.STREAMS,)), flags)
+    def tell_reporting(self, packed: bytes, seq: int) -> None:
+        """Tell the worker where its reports go, if that has changed."""
+        if packed is not self.reporting:
+            self.reporting = packed
+            self.send(bytes((messages.REPORTING,)), packed)
             self._last_control = seq
 
     def take_back(self) -> set[int]:
@@ -214,11 +265,17 @@ class Handle:
             close_all(message.fds)
         return taken
 
-    def peek(self) -> Part | None:
-        """The committed outcomes of the chunk that runs, as far as they can be read."""
+    def running(self) -> tuple[Chunk, Position] | tuple[None, None]:
+        """The chunk that runs, and where in it the worker is; nothing if it is idle, or has lost the chunk."""
+        position = self.ledger.position()
+        chunk = self.slot.find(position.seq) if position is not None else None
+        return (None, None) if chunk is None or position is None else (chunk, position)
+
+    def peek(self, limit: int | None = None) -> Part | None:
+        """The committed outcomes of the chunk that runs, as far as they can be read; those before ``limit``."""
         if self.ledger.words[page.ARENA] and not self.views.has_arena:
             return None  # the descriptor of its arena is still in the socket
-        part = self.ledger.peek()
+        part = self.ledger.peek(limit)
         return None if part is None else part._replace(views=self.views)
 
     def receive(self) -> Message | None:
@@ -227,11 +284,15 @@ class Handle:
             return self.channel.recv()
         except (BlockingIOError, ConnectionError):
             return None
+        except OSError:  # it has been read, and could not be: what it was about must not wait for ever
+            self.kill()
+            return None
 
     def stop(self) -> None:
         """Ask the worker to end in an orderly way when it has done what it holds."""
         if not self.stopping:
             self.stopping = True
+            self.stopped_at = time.monotonic()
             self.send(bytes((messages.EXIT,)))
 
     def kill(self) -> None:

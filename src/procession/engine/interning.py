@@ -75,13 +75,7 @@ class Interner:
         if not callable(function):
             raise TypeError(f"a function is needed to run, not {function!r}")
         name = function_name(function)
-        try:
-            encoded = self.encoder.encode(function)
-        except BaseException as error:
-            reraise_interrupt(error)
-            path, culprit = find_culprit(function, name, self.encoder.encode)
-            reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
-            raise NotPicklable(path, reason) from error
+        encoded = self._encode(function, name)
         definitions: tuple[Definition, ...] = ()
         needs = encoded.needs
         if needs:
@@ -99,6 +93,15 @@ class Interner:
             if module is not None and getattr(module, function.__qualname__, None) is function:
                 self._importable[function] = shipped
         return shipped
+
+    def _encode(self, function: Callable[..., Any], name: str) -> Pickled:
+        try:
+            return self.encoder.encode(function)
+        except BaseException as error:
+            reraise_interrupt(error)
+            path, culprit = find_culprit(function, name, self.encoder.encode)
+            reason = f"{type(error).__name__}: {error} ({type(culprit).__name__})"
+            raise NotPicklable(path, reason) from error
 
     def is_fixed(self, function: Any) -> bool:
         """Whether the function will always be shipped in the same way: by its name in a module."""

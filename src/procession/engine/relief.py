@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
+from procession.engine.bell import Bell
 from procession.engine.seat import Seat
-from procession.wire.arena import IDLE_SECONDS
 
 #: A caller that submits and then waits is in the seat well within this time.
 PATIENCE_SECONDS = 0.005
+
+_DAY_SECONDS = 86_400.0
 
 #: With nothing to do for so many looks, the thread sleeps until it is told of new work.
 _LINGER_LOOKS = 40
@@ -25,14 +28,14 @@ class Relief:
     """The thread in reserve."""
 
     def __init__(
-        self, seat: Seat, idle: Callable[[], bool], nudge: Callable[[], None], tidy: Callable[[], bool]
+        self, seat: Seat, idle: Callable[[], bool], nudge: Callable[[], None], tidy: Callable[[], float | None]
     ) -> None:
-        """``tidy`` is called when all has been idle for a while; it returns whether to call it again."""
+        """``tidy`` is called when all has been idle for a while; it returns when to call it again, or None."""
         self._tidy = tidy
         self._seat = seat
         self._idle = idle
         self._nudge = nudge
-        self._bell = threading.Event()
+        self._bell = Bell()
         self._awake = False
         self._urgent = False
         self._stopped = False
@@ -52,11 +55,12 @@ class Relief:
     def stop(self) -> None:
         """End the thread and wait for it, unless it is the caller."""
         self._stopped = True
-        self._bell.set()
+        self._bell.ring()
         self._nudge()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+            self._thread = None  # it refers to the engine, and would stay until the garbage collector comes
 
     def _wake(self) -> None:
         self._awake = True
@@ -67,7 +71,7 @@ class Relief:
                 thread.start()
             except RuntimeError:  # the interpreter is shutting down: callers drive themselves
                 self._stopped = True
-        self._bell.set()
+        self._bell.ring()
 
     def _run(self) -> None:
         looks = 0
@@ -77,15 +81,13 @@ class Relief:
                 if looks > _LINGER_LOOKS:
                     # A submit that still saw us awake is seen by the second look at `idle`.
                     self._awake = False
-                    later = self._idle() and self._tidy()
-                    if self._idle() and not self._bell.wait(IDLE_SECONDS if later else None):
-                        looks = _LINGER_LOOKS
-                    else:
-                        looks = 0
+                    later = self._tidy() if self._idle() else 0.0
+                    slept = self._idle() and not self._bell.wait(None if later is None else min(later, _DAY_SECONDS))
+                    looks = _LINGER_LOOKS if slept else 0
                     self._awake = True
             else:
                 looks = 0
-            self._bell.clear()
+            self._bell.hush()
             if not self._urgent and self._bell.wait(PATIENCE_SECONDS) and not self._urgent:
                 continue
             used = time.monotonic() - self._seat.last_used < PATIENCE_SECONDS
@@ -93,7 +95,10 @@ class Relief:
                 self._urgent = False
                 continue
             self._urgent = False
-            self._seat.drive_unless_wanted(self._done)
+            try:
+                self._seat.drive_unless_wanted(self._done)
+            except BaseException:  # of a callback that leaves with SystemExit, say: others still count on this thread
+                traceback.print_exc()
 
     def _done(self) -> bool:
         return self._stopped or self._idle()

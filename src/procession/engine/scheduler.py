@@ -177,17 +177,22 @@ class Scheduler:
     # Work.
 
     def add_source(self, source: Source) -> None:
-        """Queue a source; one that gets more items later is added again when it has."""
-        self._queue.append(source)
+        """Queue a source; one that gets more items later is added again, unless it is still ``queued``."""
+        if not source.dropped and not source.queued:
+            source.queued = True
+            self._queue.append(source)
 
     def return_source(self, source: Source) -> None:
         """Put a source whose items were given back before all others."""
-        if source not in self._queue:
+        if not source.queued and not source.dropped:
+            source.queued = True
             self._queue.appendleft(source)
 
     def drop_source(self, source: Source) -> None:
-        """Cut nothing more from a source."""
-        if source in self._queue:
+        """Cut nothing more from a source, also of what comes back from a worker later."""
+        source.dropped = True
+        if source.queued:
+            source.queued = False
             self._queue.remove(source)
 
     @property
@@ -199,6 +204,11 @@ class Scheduler:
     def queued(self) -> bool:
         """Whether a source is waiting for a worker."""
         return bool(self._queue)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether a worker is on its way out.  Also without the lock."""
+        return any(slot.state is SlotState.RETIRING for slot in list(self.slots.values()))
 
     @property
     def busy(self) -> bool:
@@ -213,8 +223,10 @@ class Scheduler:
         """The slots that hold chunks."""
         return list(self._busy)
 
-    def has_idle(self) -> bool:
-        """Whether a worker that is up has nothing to do."""
+    def has_spare(self) -> bool:
+        """Whether a worker that is up has nothing to do, or one more can be started."""
+        if len(self.slots) < self.limit:
+            return True
         return any(slot.state is SlotState.READY and slot.can_take for slot in self._idle)
 
     def assign(self) -> list[tuple[Slot, Chunk]]:
@@ -225,56 +237,69 @@ class Scheduler:
             source = queue[0]
             left = source.left()
             if not left:
-                queue.popleft()
+                self._release(source)
                 continue
             pace = self._pace(source)
             size = self._size(source, pace, left)
-            slot = self._pick(pace, size)
+            slot = self._pick(pace, size, source.shunned)
             if slot is None:
                 self.saturated = True
                 break
-            chunk = source.cut(size)
+            chunk = source.cut(size, slot.number)
             if not chunk.count:  # all its calls were cancelled at this very moment
                 self._loosen(slot)
                 continue
             chunk.seq = next(self._seqs)
+            chunk.worker = slot.number
             slot.chunks.append(chunk)
+            if source.gives_way and len(queue) > 1:
+                queue.rotate(-1)
             if slot.quota is not None:
                 slot.quota -= 1
             assigned.append((slot, chunk))
         return assigned
 
+    def _release(self, source: Source) -> None:
+        """Take the first source, which has nothing left, out of the queue.
+
+        Who adds to it does not take the lock, and announces it only if it is not queued:
+            scheduler: nothing left | other thread: adds an item, sees that it is queued | scheduler: takes it out
+        So it is looked at again when it is not queued any more: one of the two sees what the other has done.
+        """
+        source.queued = False
+        if source.left():
+            source.queued = True
+        else:
+            self._queue.popleft()
+
     def on_final(self, slot: Slot, chunk: Chunk, seconds: float) -> None:
         """A chunk is done."""
+        self._pace(chunk.source).observe(chunk.count, seconds)
+        self.set_stuck(slot, False)
+        self.drop(slot, chunk)
+
+    def drop(self, slot: Slot, chunk: Chunk) -> None:
+        """A worker does not hold a chunk any more; its items are the caller's to account for."""
         self.held = False
         slot.chunks.remove(chunk)
-        self.set_stuck(slot, False)
-        self._pace(chunk.source).observe(chunk.count, seconds)
         self._loosen(slot)
 
-    def take_back(self, slot: Slot, seqs: set[int], skip: int | None = None) -> None:
-        """Return chunks that their worker has not begun to their sources.
-
-        The item at ``skip`` stays out: it has an outcome.
-        """
+    def take_back(self, slot: Slot, seqs: set[int]) -> list[Chunk]:
+        """Take chunks from a worker that has not begun them; their items are the caller's to give back."""
         kept = deque(chunk for chunk in slot.chunks if chunk.seq not in seqs)
         taken = [chunk for chunk in slot.chunks if chunk.seq in seqs]
         slot.chunks = kept
         if slot.quota is not None:
             slot.quota += len(taken)
-        for chunk in reversed(taken):
-            if skip is None:
-                chunk.source.give_back(chunk, 0)
-            else:
-                chunk.source.give_back(chunk, skip + 1)
-                chunk.source.give_back(chunk, 0, skip)
-            self.return_source(chunk.source)
         self._loosen(slot)
+        return taken
 
     def clear(self) -> None:
         """Forget every source and every slot."""
         self._stuck = 0
         self.held = False
+        for source in self._queue:
+            source.queued = False
         self._queue.clear()
         self._idle.clear()
         self._busy.clear()
@@ -310,13 +335,20 @@ class Scheduler:
         units = pace.bundle_size(-(-left // unit), unit, min(workers, self._hot_limit))
         return min(left, units * unit)
 
-    def _pick(self, pace: Pace, size: int) -> Slot | None:
-        """The worker for a chunk: an awake one for tiny work, else an idle one, else one with credit."""
+    def _pick(self, pace: Pace, size: int, shunned: int) -> Slot | None:
+        """The worker for a chunk: an awake one for tiny work, else an idle one, else one with credit.
+
+        Not the one of the number ``shunned``, if there is another to be had.
+        """
         tiny = pace.is_tiny(size)
         if tiny and self._enough_awake():
             slot = self._with_credit(pace, size)
             if slot is not None:
                 return slot
+        if shunned and self._idle and self._idle[-1].number == shunned:
+            if len(self._idle) == 1 and len(self.slots) < self.limit:
+                return None  # one more will be started
+            self._idle.insert(0, self._idle.pop())
         while self._idle:
             slot = self._idle.pop()
             if slot.can_take:

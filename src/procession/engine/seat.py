@@ -17,6 +17,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from procession.engine.bell import Bell
+
 Ready = Callable[[], bool]
 
 
@@ -27,15 +29,7 @@ class _Sleeper:
 
     def __init__(self, ready: Ready) -> None:
         self.ready = ready
-        self.bell = threading.Lock()
-        self.bell.acquire()
-
-    def ring(self) -> None:
-        """Wake it; ringing twice is ringing once."""
-        try:  # noqa: SIM105 (in the hot path)
-            self.bell.release()
-        except RuntimeError:
-            pass
+        self.bell = Bell()
 
 
 class Seat:
@@ -123,7 +117,7 @@ class Seat:
     def _ring(self, *, only_ready: bool) -> None:
         for sleeper in list(self._sleepers):
             if not only_ready or sleeper.ready():
-                sleeper.ring()
+                sleeper.bell.ring()
 
     def _sleep(self, ready: Ready, deadline: float | None) -> None:
         sleeper = _Sleeper(ready)
@@ -133,8 +127,7 @@ class Seat:
                 self._nudge()
             if ready() or not self._holder:
                 return
-            left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
-            sleeper.bell.acquire(timeout=left)
+            sleeper.bell.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
         finally:
             self._sleepers.remove(sleeper)
 

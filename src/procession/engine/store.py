@@ -6,6 +6,7 @@ reached is a ``NoRoom``, which the caller turns into waiting.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 
@@ -39,6 +40,7 @@ class Store:
         self.worker_limits = Limits(results // workers, total)
         self.pinned_limit = total // 16  #: of what a worker may keep for good; then it is replaced
         self._arena = Arena(total - results)
+        self._alone = threading.Lock()
         self._giant: Callable[[], FileBlock | None] = _nothing
 
     def fileno(self) -> int:
@@ -66,11 +68,12 @@ class Store:
                 f"an object of {length:,} bytes does not fit into the shared memory of the pool, "
                 f"block_memory={self.total:,}. Send it in parts, send a path to a file, or give the pool more"
             )
-        if not self.has_room(length):
-            raise NoRoom(length, self._arena.used, self.total)
-        giant = FileBlock(length)
-        self._giant = weakref.ref(giant)
-        return giant
+        with self._alone:  # or two threads would make two
+            if not self.has_room(length):
+                raise NoRoom(length, self._arena.used, self.total)
+            giant = FileBlock(length)
+            self._giant = weakref.ref(giant)
+            return giant
 
     def has_room(self, length: int) -> bool:
         """Whether a block of ``length`` bytes could be had now; one larger than the arena must be alone."""
@@ -97,6 +100,7 @@ class Store:
 
     def close_after_fork(self) -> None:
         """Close it in a forked child."""
+        self._alone = threading.Lock()
         self._arena.close_after_fork()
 
     def close(self) -> None:

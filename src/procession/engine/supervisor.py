@@ -16,8 +16,10 @@ class End(Enum):
 
     PLANNED = auto()  #: it was told to
     WITH_ITEM = auto()  #: while it ran an item
-    IDLE = auto()  #: between items
+    UNUSED = auto()  #: when it had nothing to do
+    IDLE = auto()  #: between items, with some to come
     UNSTARTED = auto()  #: before it was ready
+    LOST = auto()  #: with the server that had started it, or was to
 
 
 class Supervisor:
@@ -25,15 +27,20 @@ class Supervisor:
 
     WINDOW_SECONDS = 30.0
 
+    #: The workers that are lost with a server are told one by one; it is one failure.
+    LOSS_SECONDS = 0.5
+
     def __init__(self, workers: int) -> None:
-        self._limit = max(3, workers)
+        self._limit = max(5, workers)
         self._failures: deque[float] = deque()
 
     def on_end(self, end: End, now: float) -> bool:
         """Record an end; return whether the pool may go on."""
-        if end in (End.PLANNED, End.WITH_ITEM):
+        if end in (End.PLANNED, End.WITH_ITEM, End.UNUSED):  # an unused one is replaced only when there is work
             return True
         failures = self._failures
+        if end is End.LOST and failures and now - failures[-1] < self.LOSS_SECONDS:
+            return True
         failures.append(now)
         while failures[0] < now - self.WINDOW_SECONDS:
             failures.popleft()

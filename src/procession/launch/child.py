@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 
 from procession.errors import StartFailed
 from procession.system import process_fd, wait_readable
@@ -123,7 +124,25 @@ class ServedChild(Child):
             return None
         # The reaper writes and then closes; from the close on the sentinel stays readable.
         wait_readable(self.sentinel, 1.0)
-        return unpack_ending(record) if len(record) == ENDING_SIZE else LOST
+        if len(record) == ENDING_SIZE:
+            return unpack_ending(record)
+        self._make_certain()
+        return LOST
+
+    def _make_certain(self) -> None:
+        """Its reaper is gone, and the kernel ends it for that; but what it holds must not be given to others before:
+
+        zygote: dies, its pipes close one by one | parent: reads this end | child: begins one more item, is killed
+        """
+        fd = process_fd(self.pid)
+        if fd is None:
+            return
+        try:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            wait_readable(fd, 1.0)
+        finally:
+            os.close(fd)
 
 
 class OwnChild(Child):

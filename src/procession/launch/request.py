@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from procession.system import is_open
 from procession.wire.inherit import InheritedFd
 from procession.wire.serial import PROTOCOL
-from procession.worker.startup import Launch
+from procession.worker.nesting import nesting
+from procession.worker.startup import Launch, preparations
 
 
 class Request:
@@ -30,6 +32,7 @@ class Request:
         daemon: bool = False,
         method: str,
         own_group: bool = False,
+        nesting: tuple[int, int] | None = None,
     ) -> None:
         self.role = role
         self.name = name
@@ -37,6 +40,7 @@ class Request:
         self.daemon = daemon
         self.method = method
         self.own_group = own_group
+        self.nesting = nesting  #: the child's place in the tree of pools; None for the same as ours
         self.body = b""
         self.inherited: list[int] = []
 
@@ -65,7 +69,10 @@ class Request:
         from multiprocessing.process import current_process
 
         tracker = _tracker_fd()
+        log_level, log_to_stderr = _logging()
         current: Any = current_process()
+        # Where our output goes now: a zygote has what it went to when that was started.
+        outputs = [fd for fd in (1, 2) if is_open(fd)]
         launch = Launch(
             role=self.role,
             name=self.name,
@@ -82,9 +89,14 @@ class Request:
             start_method=self.method,
             own_group=self.own_group,
             tracker=tracker is not None,
+            outputs=tuple(outputs),
+            nesting=self.nesting or (nesting.depth, nesting.sharers),
+            log_level=log_level,
+            log_to_stderr=log_to_stderr,
+            preparations=tuple(preparations),
             body=self.body,
         )
-        passed = [*fds, *self.inherited]
+        passed = [*fds, *self.inherited, *outputs]
         if tracker is not None:
             passed.append(tracker)
         return pickle.dumps(launch, PROTOCOL), passed
@@ -95,6 +107,13 @@ def _cwd() -> str | None:
         return os.getcwd()
     except OSError:  # it has been removed
         return None
+
+
+def _logging() -> tuple[int | None, bool]:
+    """The level of multiprocessing's logger, if something has asked for it, and whether it writes to stderr."""
+    util: Any = sys.modules.get("multiprocessing.util")
+    logger = getattr(util, "_logger", None)
+    return (None, False) if logger is None else (logger.getEffectiveLevel(), bool(util._log_to_stderr))
 
 
 def _tracker_fd() -> int | None:

@@ -8,6 +8,7 @@ start its own.
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -23,13 +24,13 @@ class Server:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._preloaded: set[str] = set()  #: what every zygote has to import, one that replaces another too
         self._forget()
 
     def _forget(self) -> None:
         self._channel: Channel | None = None
         self._lifeline = -1
         self._pid = 0
-        self._preloaded: set[str] = set()
 
     def ensure(self) -> None:
         """Have a zygote started.  Does not wait until it is ready."""
@@ -52,8 +53,6 @@ class Server:
 
     def preload(self, names: Iterable[str]) -> None:
         """Have the zygote import modules that it has not been asked for yet."""
-        import pickle
-
         from procession.worker.zygote import PRELOAD
 
         new = sorted(set(names) - self._preloaded)
@@ -79,7 +78,7 @@ class Server:
     def _start(self) -> Channel:
         from multiprocessing.util import Finalize
 
-        from procession.worker.zygote import State, command_line
+        from procession.worker.zygote import PRELOAD, State, command_line
 
         ours, theirs = socket_pair()
         read_end, write_end = os.pipe()
@@ -97,7 +96,11 @@ class Server:
         self._lifeline = write_end
         # After multiprocessing has joined the children that are not daemons.
         Finalize(None, self.stop, exitpriority=-100)
-        return Channel(ours, many_fds=True)
+        channel = Channel(ours, many_fds=True)
+        if self._preloaded:
+            with suppress(ConnectionError):  # it has ended already, which the next request finds
+                channel.send([bytes((PRELOAD,)), pickle.dumps(sorted(self._preloaded), PROTOCOL)])
+        return channel
 
     def _stop(self) -> None:
         if self._channel is None:
@@ -113,6 +116,7 @@ class Server:
         """In a forked child: let go of the parent's zygote."""
         channel, lifeline = self._channel, self._lifeline
         self._lock = threading.Lock()
+        self._preloaded = set()
         self._forget()
         if channel is not None:
             channel.close()

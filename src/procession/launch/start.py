@@ -76,8 +76,9 @@ def _start_fresh(request: Request, fds: list[int]) -> Child:
 
 def start_forked(run: Callable[[], int], *, own_group: bool) -> Child:
     """Fork this process; the child calls ``run`` and ends with its exit code."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    from procession.worker.leave import flush_streams
+
+    flush_streams()
     line = os.dup(lifeline())
     read_end, write_end = os.pipe()
     pid = os.fork()

@@ -1,4 +1,4 @@
-"""Collectors: where the outcomes of a mapping's items arrive, and what becomes of them.
+"""Collectors: where the outcomes of a mapping's items arrive.
 
 Each is written by the thread that drives and read by those that wait, which the GIL's ordering of
 single stores suffices for: an outcome is stored before it is counted.  Taking the same outcome twice
@@ -7,11 +7,9 @@ single stores suffices for: an outcome is stored before it is counted.  Taking t
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from procession.outcome import Outcome, OutcomeKind, kind_of
 from procession.wire.outcomes import Outcomes
 
 _UNSET: Any = object()
@@ -31,25 +29,24 @@ class Collector(Protocol):
 class ListCollector:
     """All values of a map, in the items' order, and the errors by position."""
 
-    def __init__(self, total: int, on_done: Callable[[], None], *, stop: bool = False) -> None:
+    def __init__(self, total: int, on_done: Callable[[], None]) -> None:
         self.values: list[Any] = [_UNSET] * total
         self.errors: dict[int, BaseException] = {}
         self.first_error: BaseException | None = None
         self._left = total
         self._on_done = on_done
-        self._stop = stop
         self.stopped = False
 
     @property
     def done(self) -> bool:
-        """Whether every item has its outcome, or an error has stopped the rest."""
+        """Whether every item has its outcome, or the map is over before that."""
         return self._left <= 0 or self.stopped
 
     def take(self, start: int, outcomes: Outcomes) -> None:
         """See ``Collector``."""
         values, errors = outcomes.values, outcomes.errors
         stop = start + len(values)
-        if self.values[start] is not _UNSET:  # outcomes of a chunk come in order, so its first tells
+        if self.values[start] is not _UNSET or self.values[stop - 1] is not _UNSET:  # they come in order, so these tell
             self._take_singly(start, outcomes)
             return
         for offset, error in errors.items():
@@ -76,80 +73,21 @@ class ListCollector:
             return
         before = self.done
         self._left -= fresh
-        if self._stop and self.errors and not before:
-            self.stopped = True
+        self._end(before)
+
+    def stop(self) -> None:
+        """The map is over before every item has its outcome."""
+        before, self.stopped = self.done, True
+        self._end(before)
+
+    def results(self) -> dict[int, Any]:
+        """The values that there are, by position."""
+        values = enumerate(self.values)
+        return {at: value for at, value in values if value is not _UNSET and at not in self.errors}
+
+    def _end(self, before: bool) -> None:
         if self.done and not before:
             # What is called refers to the source, and the source to us: without the reference all of them
             # go, and the memory that they hold, when the map is over, and not when the collector comes.
             on_done, self._on_done = self._on_done, _nothing
             on_done()
-
-
-class StreamCollector:
-    """Outcomes on their way to an iterator, in the items' order or in that of their arrival."""
-
-    def __init__(self, on_arrival: Callable[[], None], *, ordered: bool) -> None:
-        self._ordered = ordered
-        self._on_arrival = on_arrival
-        self._parked: dict[int, Outcome] = {}
-        self._ready: deque[Outcome] = deque()
-        self._seen: set[int] = set()
-        self._next = 0
-        self.arrived = 0
-        self._sizes: dict[int, int] = {}
-        self.undelivered_bytes = 0  #: of shared memory, in outcomes that have arrived and wait
-
-    @property
-    def has_next(self) -> bool:
-        """Whether ``pop`` has something to give."""
-        return bool(self._ready)
-
-    @property
-    def undelivered(self) -> int:
-        """Outcomes that have arrived and wait for the consumer."""
-        return len(self._ready) + len(self._parked)
-
-    def pop(self) -> Outcome:
-        """The next outcome."""
-        outcome = self._ready.popleft()
-        if self._sizes:
-            self.undelivered_bytes -= self._sizes.pop(outcome.index, 0)
-        return outcome
-
-    def detach(self) -> None:
-        """Announce no arrivals any more."""
-        self._on_arrival = _nothing
-
-    def take(self, start: int, outcomes: Outcomes) -> None:
-        """See ``Collector``."""
-        seconds = outcomes.seconds
-        for offset, value in enumerate(outcomes.values):
-            position = start + offset
-            if position < self._next or position in self._parked or position in self._seen:
-                continue
-            error = outcomes.errors.get(offset)
-            kind = OutcomeKind.OK if error is None else kind_of(error)
-            took = seconds[offset] if seconds is not None else 0.0
-            if offset in outcomes.sizes:
-                self._sizes[position] = outcomes.sizes[offset]
-                self.undelivered_bytes += outcomes.sizes[offset]
-            self._add(Outcome(position, kind, value, error, took))
-        self._on_arrival()
-
-    def _add(self, outcome: Outcome) -> None:
-        self.arrived += 1
-        if not self._ordered:
-            self._note_seen(outcome.index)
-            self._ready.append(outcome)
-            return
-        self._parked[outcome.index] = outcome
-        while (head := self._parked.pop(self._next, None)) is not None:
-            self._ready.append(head)
-            self._next += 1
-
-    def _note_seen(self, position: int) -> None:
-        """Remember what has been taken, as a low mark and the few positions above it."""
-        self._seen.add(position)
-        while self._next in self._seen:
-            self._seen.discard(self._next)
-            self._next += 1

@@ -9,16 +9,51 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "linux":
-    from procession.system.linux import die_with, process_fd, usable_cores, usable_memory
+    from procession.system.linux import (
+        die_with,
+        is_frozen,
+        oom_kills,
+        own_memory,
+        process_fd,
+        usable_cores,
+        usable_memory,
+    )
 else:
-    from procession.system.posix import die_with, process_fd, usable_cores, usable_memory
-from procession.system.posix import Descriptor, anonymous_file, close_all, wait_readable, write_all
+    from procession.system.posix import (
+        die_with,
+        is_frozen,
+        oom_kills,
+        own_memory,
+        process_fd,
+        usable_cores,
+        usable_memory,
+    )
+from procession.system.posix import (
+    STACKS_SIGNAL,
+    STOP_SIGNAL,
+    Descriptor,
+    anonymous_file,
+    close_all,
+    is_open,
+    nap,
+    peak_memory,
+    wait_readable,
+    write_all,
+)
 
 __all__ = [
+    "STACKS_SIGNAL",
+    "STOP_SIGNAL",
     "Descriptor",
     "anonymous_file",
     "close_all",
     "die_with",
+    "is_frozen",
+    "is_open",
+    "nap",
+    "oom_kills",
+    "own_memory",
+    "peak_memory",
     "process_fd",
     "usable_cores",
     "usable_memory",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import math
+import mmap
 import os
 import select
 import signal
@@ -68,6 +69,40 @@ def _cgroup_cores() -> float | None:
             return micros / int(file.read()) if micros > 0 else None
     except (OSError, ValueError):
         return None
+
+
+def own_memory(pid: int) -> int:
+    """The bytes of memory that are a process's own, 0 if it has ended: without what it shares in files or blocks."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            _size, resident, shared, *_ = file.read().split()
+    except (OSError, ValueError):
+        return 0
+    return (int(resident) - int(shared)) * mmap.PAGESIZE
+
+
+def is_frozen(pid: int) -> bool:
+    """Whether a process has been stopped by a signal, or has ended: it runs nothing."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state = file.read().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state in (b"T", b"t", b"Z", b"X")
+
+
+def oom_kills() -> int:
+    """How often the kernel has killed a process for want of memory: in our control group, or else at all."""
+    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat"):
+        try:
+            with open(path, "rb") as file:
+                for line in file:
+                    name, _, number = line.partition(b" ")
+                    if name == b"oom_kill":
+                        return int(number)
+        except (OSError, ValueError):
+            continue
+    return 0
 
 
 def usable_memory() -> int:

@@ -6,19 +6,35 @@ Owns no state, except the watching thread that ``die_with`` starts in a child.
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterable
+
+_REALTIME = getattr(signal, "SIGRTMAX", None)
+#: Two signals that neither the system nor other libraries use, where there are real-time signals: to stop an item,
+#: and to have stacks written.
+STOP_SIGNAL = signal.SIGUSR1 if _REALTIME is None else _REALTIME - 3
+STACKS_SIGNAL = signal.SIGUSR2 if _REALTIME is None else _REALTIME - 4
+
+#: The longest that the main thread sleeps at a time, see ``nap``.
+NAP_SECONDS = 0.5
 
 
 def anonymous_file(name: str, size: int = 0) -> int:
     """Make a file that has no name in any folder and return its descriptor.
 
     The kernel frees it with its last descriptor and mapping, whatever dies.  The environment variable
-    ``PROCESSION_MEMORY`` chooses the way: "memfd" (where there is one), "shm", or "file".
+    ``PROCESSION_MEMORY`` chooses the way: "memfd" (where there is one), "shm", or "file".  On failure: ``OSError``;
+    ``ValueError`` for another name.
     """
-    make = _MAKERS.get(os.environ.get("PROCESSION_MEMORY", _DEFAULT_MAKER), _MAKERS[_DEFAULT_MAKER])
+    chosen = os.environ.get("PROCESSION_MEMORY", _DEFAULT_MAKER)
+    make = _MAKERS.get(chosen)
+    if make is None:
+        raise ValueError(f"PROCESSION_MEMORY must be one of {', '.join(_MAKERS)} on this system, not {chosen!r}")
     try:
         return _sized(make(name), size, reserve=make is not _MAKERS.get("memfd"))
     except OSError:
@@ -75,6 +91,31 @@ def usable_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def own_memory(pid: int) -> int:
+    """The bytes of memory of a process, 0 if it has ended."""
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def is_frozen(pid: int) -> bool:
+    """Whether a process has been stopped by a signal, or has ended: it runs nothing."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return True
+
+
+def oom_kills() -> int:
+    """How often the kernel has killed a process for want of memory: unknown here."""
+    return 0
+
+
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
     """Write every byte of ``data``; a short write (a signal, a full pipe) goes on."""
     view = memoryview(data)
@@ -86,7 +127,27 @@ def wait_readable(fd: int, timeout: float | None) -> bool:
     """Block until ``fd`` can be read or has hung up, at most ``timeout`` seconds."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return bool(poll.poll(None if timeout is None else max(0, timeout * 1000)))
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        seconds = nap(left)
+        if poll.poll(None if seconds is None else seconds * 1000):
+            return True
+        if seconds == left:
+            return False
+
+
+def nap(seconds: float | None) -> float | None:
+    """How long of ``seconds`` (None: for ever) a thread may sleep at a time.
+
+    Python calls signal handlers between two instructions, or out of a wait that a signal interrupts; so one may
+    be late for the wait that comes next:
+        main thread: its last instruction before the wait | Ctrl-C: noted | main thread: waits, perhaps for ever
+    The main thread therefore wakes now and then, and handles what it has missed.
+    """
+    if threading.get_ident() != threading.main_thread().ident:
+        return seconds
+    return NAP_SECONDS if seconds is None else min(seconds, NAP_SECONDS)
 
 
 class Descriptor:
@@ -100,6 +161,15 @@ class Descriptor:
     def __del__(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
+
+
+def is_open(fd: int) -> bool:
+    """Whether a descriptor leads anywhere."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def close_all(fds: Iterable[int]) -> None:
@@ -129,3 +199,9 @@ def die_with(lifeline: int, *, group: bool = False) -> None:
         os.killpg(os.getpgrp(), signal.SIGKILL) if group else os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="procession-lifeline", daemon=True).start()
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -10,6 +10,7 @@ Not thread-safe: the owner of the channel serialises its sends, and its receives
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import socket
@@ -17,7 +18,7 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from procession.system import anonymous_file, write_all
+from procession.system import anonymous_file, close_all, write_all
 
 #: Bytes of one datagram.  Below a quarter of Linux's default send buffer (212,992), so that several
 #: fit; 60 kB cost 4.7 us to send and receive, little over the 1.2 us of an empty one.
@@ -25,6 +26,9 @@ INLINE_LIMIT = 64 * 1024
 
 #: The most descriptors that Linux passes with one message (SCM_MAX_FD).
 FDS_LIMIT = 253
+
+#: Parts of one datagram: below the kernel's UIO_MAXIOV of 1,024.
+_PARTS_LIMIT = 1000
 
 _SPILL = struct.Struct("<cxxxxxxxQ")
 _SPILLED = b"\0"
@@ -67,6 +71,8 @@ class Channel:
         """
         size = sum(map(len, parts))
         if size <= INLINE_LIMIT:
+            if len(parts) > _PARTS_LIMIT:
+                parts = [b"".join(parts)]
             if fds:
                 socket.send_fds(self.sock, list(parts), list(fds))
             elif len(parts) == 1:
@@ -85,12 +91,16 @@ class Channel:
     def recv(self, flags: int = socket.MSG_CMSG_CLOEXEC) -> Message | None:
         """Receive one message, or None at the end of the stream.
 
-        On failure: ``BlockingIOError`` from a non-blocking socket with nothing to read.
+        On failure: ``BlockingIOError`` from a non-blocking socket with nothing to read; ``OSError`` when there are
+        no descriptors left for those of the message, which is lost.
         """
-        data, ancillary, _flags, _address = self.sock.recvmsg(INLINE_LIMIT, self._fd_space, flags)
+        data, ancillary, got, _address = self.sock.recvmsg(INLINE_LIMIT, self._fd_space, flags)
         if not data:
             return None
         fds = _descriptors(ancillary) if ancillary else []
+        if got & socket.MSG_CTRUNC:
+            close_all(fds)
+            raise OSError(errno.EMFILE, "a message lost descriptors, of which this process has too many (ulimit -n)")
         if data[0]:
             return Message(memoryview(data), fds)
         return Message(_read_spill(fds.pop(), _SPILL.unpack(data)[1]), fds)

@@ -6,7 +6,10 @@ Runs only after a pickle has failed; owns nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from procession.wire.serial import Encoder
 
 _DEPTH = 12
 _WIDTH = 10_000
@@ -25,6 +28,25 @@ def find_culprit(obj: object, name: str, dumps: Callable[[Any], object]) -> tupl
         else:
             break
     return name, obj
+
+
+def not_sendable(value: Any, failure: BaseException, encoder: Encoder) -> BaseException:
+    """The error for a value that cannot be pickled, naming the part at fault; without memory to look for it, less."""
+    try:
+        return _blame(value, failure, encoder)
+    except MemoryError:
+        return failure
+
+
+def _blame(value: Any, failure: BaseException, encoder: Encoder) -> BaseException:
+    from procession.errors import NotSendable
+
+    path, culprit = find_culprit(value, "result", encoder.encode)
+    try:
+        text = repr(culprit)[:200]
+    except BaseException:  # __repr__ is the user's
+        text = f"an instance of {type(culprit).__name__}"
+    return NotSendable(f"{type(failure).__name__}: {failure}", f"{path} = {text}")
 
 
 def _works(dumps: Callable[[Any], object], obj: object) -> bool:

@@ -7,6 +7,7 @@ receiving side gets the user's own class back, with the remote traceback as its 
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,12 @@ def reraise_interrupt(error: BaseException) -> None:
     main = threading.current_thread() is threading.main_thread()
     if main and isinstance(error, KeyboardInterrupt) and not error.args:
         raise error
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether an exception is the one that ends a call whose time is over, or that was cancelled."""
+    errors = sys.modules.get("procession.errors")
+    return errors is not None and isinstance(error, (errors.TaskTimeout, errors.TaskCancelled))
 
 
 def _summary(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from procession.wire.parcel import Frame, Parcel, describe_file, pack_file
+from procession.wire.passing import passing
 from procession.wire.pickled import Pickled
 from procession.wire.scope import Scope
 from procession.wire.serial import Buffers, encode_by_value, loads
@@ -125,7 +126,8 @@ def _holds(frame: Frame, pickled: Pickled) -> bool:
 def _pickle(name: str, value: Any) -> tuple[Pickled, Scope]:
     scope = Scope(defining=name)
     try:
-        pickled = encode_by_value(value, scope, Buffers.BESIDE)
+        with passing():
+            pickled = encode_by_value(value, scope, Buffers.BESIDE)
     except Exception as error:
         # A function may name a global without using it in a worker (the pool itself, often).
         # So this is no error yet: who uses it there is told.

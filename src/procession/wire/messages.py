@@ -6,6 +6,7 @@ runs: bodies stay pickled.  Little-endian, and never stored, so there is no vers
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
@@ -19,7 +20,7 @@ DEFINE = ord("D")  # a function: its id, then the pickled (sys.path or None, fun
 MAIN = ord("M")  # names of __main__: a pickled list of (name, pickled value)
 RUN = ord("R")  # a chunk of items
 FORGET = ord("F")  # ids of functions that will not be used again
-STREAMS = ord("S")  # which of stdout and stderr to forward
+REPORTING = ord("S")  # flags of what to forward; levels of loggers and filters of warnings
 EXIT = ord("X")  # end in an orderly way
 
 # Both ways.
@@ -29,8 +30,10 @@ ARENA = ord("A")  # comes with the descriptor of the sender's arena
 READY = ord("Y")  # the initializer is done
 FAILED = ord("I")  # the initializer raised: a pickled error
 PART = ord("P")  # outcomes of consecutive items of a chunk
-REFUSED = ord("E")  # a chunk of which nothing ran: a pickled error
+REFUSED = ord("E")  # a chunk of which nothing ran: its number, whether it was the function, a pickled error
 OUTPUT = ord("O")  # text for the parent's stdout or stderr
+NOTICE = ord("N")  # what was logged or warned of, pickled
+PROGRESS = ord("G")  # how far the running item is, as it tells itself
 
 
 class Style(IntEnum):
@@ -50,6 +53,14 @@ class Encoding(IntEnum):
     PARCELS = 3  #: the same, but some are descriptions of parcels
 
 
+class Forwarding(IntEnum):
+    """Where a stream of a worker leads."""
+
+    NOT = 0  #: to the descriptor that it has inherited
+    TEXT = 1  #: to the parent, whose own stream is not the process's real one
+    TERMINAL = 2  #: to the parent, which writes it to the terminal that is the real stream of both
+
+
 class Mode(IntEnum):
     """How the outcomes of a part are written."""
 
@@ -59,12 +70,18 @@ class Mode(IntEnum):
     NONES = 3  #: nothing: every value is None
 
 
-_RUN = struct.Struct("<BBBBIQQ")
+_RUN = struct.Struct("<BBBB?xxxIxxxxQQQ")
 _DEFINE = struct.Struct("<BxxxxxxxQ")
 _PART = struct.Struct("<BBBBIQQd")
+_REFUSED = struct.Struct("<B?xxxxxxQ")
+_PROGRESS = struct.Struct("<BxxxxxxxQQdd")
 _RANGE = struct.Struct("<qqq")
 
 PART_SIZE = _PART.size
+
+#: Bytes in front of the settings of REPORTING: for stdout and stderr a ``Forwarding`` each, and whether progress
+#: is wanted.
+FLAGS = 3
 
 
 class Run(NamedTuple):
@@ -73,9 +90,11 @@ class Run(NamedTuple):
     style: Style
     encoding: Encoding
     timed: bool
+    stoppable: bool  #: an item may be stopped while it runs, so its beginning is noted
     count: int  # type: ignore[assignment]  # hides tuple.count
     seq: int
     function_id: int
+    start: int = 0  #: the position of the first item in its run
 
 
 class Part(NamedTuple):
@@ -100,14 +119,14 @@ def pack_run(run: Run) -> bytes:
 
 def unpack_run(data: memoryview) -> tuple[Run, memoryview]:
     """Split a RUN message into its head and the items' bytes."""
-    _kind, style, encoding, timed, count, seq, function_id = _RUN.unpack_from(data)
-    head = Run(Style(style), Encoding(encoding), bool(timed), count, seq, function_id)
+    _kind, style, encoding, timed, stoppable, count, *more = _RUN.unpack_from(data)
+    head = Run(Style(style), Encoding(encoding), bool(timed), stoppable, count, *more)
     return head, data[_RUN.size :]
 
 
 def run_seq(data: memoryview) -> int:
     """The chunk that a RUN message carries."""
-    seq: int = _RUN.unpack_from(data)[5]
+    seq: int = _RUN.unpack_from(data)[6]
     return seq
 
 
@@ -130,6 +149,30 @@ def unpack_part(data: memoryview, views: Views | None = None, fds: Sequence[int]
     """Read a PART message, which came with ``fds``; ``views`` reads its parcels."""
     _kind, mode, final, timed, count, seq, first, seconds = _PART.unpack_from(data)
     return Part(Mode(mode), bool(final), bool(timed), count, seq, first, seconds, data[_PART.size :], views, fds)
+
+
+def pack_refused(seq: int, in_function: bool) -> bytes:
+    """Pack the head of a REFUSED message; the pickled error follows it."""
+    return _REFUSED.pack(REFUSED, in_function, seq)
+
+
+def unpack_refused(data: memoryview) -> tuple[int, bool, bytes]:
+    """Split a REFUSED message into the chunk's number, whether its function is at fault, and the error."""
+    _kind, in_function, seq = _REFUSED.unpack_from(data)
+    return seq, in_function, bytes(data[_REFUSED.size :])
+
+
+def pack_progress(seq: int, index: int, n: float, total: float | None, message: str) -> bytes:
+    """Pack a PROGRESS message: of an item of a chunk, ``n`` of ``total`` units are done."""
+    return _PROGRESS.pack(PROGRESS, seq, index, n, math.nan if total is None else total) + message.encode(
+        "utf-8", "replace"
+    )
+
+
+def unpack_progress(data: memoryview) -> tuple[int, int, float, float | None, str]:
+    """Read what ``pack_progress`` wrote."""
+    _kind, seq, index, n, total = _PROGRESS.unpack_from(data)
+    return seq, index, n, None if math.isnan(total) else total, str(data[_PROGRESS.size :], "utf-8")
 
 
 def pack_range(items: range) -> bytes:

@@ -16,6 +16,7 @@ from procession.wire.parcel import MARK, described_blocks
 from procession.wire.serial import loads
 
 _NO_SIZES: dict[int, int] = {}
+_NO_TRIES: dict[int, list[Any]] = {}
 
 
 class Outcomes(NamedTuple):
@@ -25,6 +26,8 @@ class Outcomes(NamedTuple):
     errors: dict[int, BaseException]
     seconds: list[float] | None = None
     sizes: dict[int, int] = _NO_SIZES  #: bytes of shared memory, of those that have some
+    tries: dict[int, list[Any]] = _NO_TRIES  #: the failed attempts before, of those that were tried again
+    replayed: bool = False  #: a journal had them
 
 
 def read_outcomes(part: Part, skip: int = 0) -> Outcomes:

@@ -16,21 +16,32 @@ from weakref import WeakValueDictionary
 
 from procession.system import Descriptor, anonymous_file
 from procession.system.mapping import map_range
-from procession.wire.pickled import attach
+from procession.wire.pickled import SEGMENTS_LIMIT, attach
 
 Name = tuple[int, int]
+
+#: The size of what is no memory but another descriptor, a pipe's for example, that travels as segments do.
+NO_MEMORY = -1
 
 
 class Segment:
     """One segment in this process."""
 
-    __slots__ = ("__weakref__", "_file", "mapped", "name", "size")
+    __slots__ = ("__weakref__", "_file", "kept", "mapped", "name", "size")
 
     def __init__(self, name: Name, fd: int, size: int) -> None:
         self.name = name
         self._file = Descriptor(fd)  # ours from here on, whatever happens
         self.size = size
-        self.mapped = map_range(fd, 0, max(1, size), shared=True)
+        self.kept: object = None  #: what must live as long
+        if size != NO_MEMORY:
+            self.mapped = map_range(fd, 0, max(1, size), shared=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Segment) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     @property
     def fd(self) -> int:
@@ -50,8 +61,11 @@ class Segment:
     def __reduce__(self) -> Any:
         from multiprocessing.context import get_spawning_popen
 
-        if get_spawning_popen() is None and attach(self):
+        starting: Any = get_spawning_popen()
+        if (starting is None or getattr(starting, "attaches", False)) and attach(self):
             return find, (self.name,)
+        if getattr(starting, "attaches", False):
+            raise ValueError(f"more than {SEGMENTS_LIMIT} queues, pipes, locks and shared arrays in one item")
         from multiprocessing.reduction import DupFd
 
         return _receive, (self.name, DupFd(self.fd), self.size)

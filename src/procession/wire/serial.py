@@ -8,7 +8,6 @@ value the whole object is pickled again by cloudpickle.  Both ways yield one pic
 
 from __future__ import annotations
 
-import copyreg
 import functools
 import importlib
 import pickle
@@ -19,7 +18,9 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
+from procession.wire.passing import is_passing, passing
 from procession.wire.pickled import BATCH_THRESHOLD, BUFFER_THRESHOLD, Pickled, start_collecting, stop_collecting
+from procession.wire.reducers import dispatch_table
 from procession.wire.scope import LRU_WRAPPER, Scope, Where, importable, is_definition
 from procession.wire.segments import Segment
 
@@ -99,6 +100,15 @@ class Encoder:
             return None
 
     def _encode(self, obj: object, buffers: Buffers) -> Pickled:
+        try:
+            return self._encode_plainly(obj, buffers)
+        except RuntimeError:
+            if buffers is Buffers.WITHIN or is_passing():
+                raise
+        with passing():  # it may have been a lock or a queue, which knows of starting children only
+            return self._encode_plainly(obj, buffers)
+
+    def _encode_plainly(self, obj: object, buffers: Buffers) -> Pickled:
         scratch = self._local
         if scratch.busy:  # a __reduce__ that pickles, inside of our own dump
             return encode_by_value(obj, Scope(self._main_names), buffers)
@@ -222,50 +232,6 @@ class _Scratch(threading.local):
     def reset(self) -> None:
         """Begin anew."""
         self.store, self._pickler, self.busy = _Store(), None, False
-
-
-def _reduce_view(view: memoryview) -> Any:
-    """A memoryview by its bytes, which may travel beside the pickle."""
-    if not view.nbytes:
-        return _rebuild_empty, (view.format, view.readonly)
-    if not view.c_contiguous:
-        data: Any = bytes(view) if view.readonly else bytearray(view)
-    else:
-        data = view
-    return _rebuild_view, (pickle.PickleBuffer(data), view.format, view.shape)
-
-
-def _rebuild_empty(code: str, readonly: bool) -> memoryview:
-    """An empty view can only be had of an empty array."""
-    from array import array, typecodes
-
-    view = memoryview(array(code) if code in typecodes else bytearray())
-    return view.toreadonly() if readonly else view
-
-
-def _rebuild_view(data: Any, code: str, shape: tuple[int, ...]) -> memoryview:
-    flat = memoryview(data).cast("B")
-    return flat if code == "B" and len(shape) == 1 else flat.cast(code, shape)  # type: ignore[call-overload]
-
-
-_table: dict[type, Callable[[Any], Any]] = {}
-_table_sizes = (-1, -1)
-
-
-def dispatch_table() -> dict[type, Callable[[Any], Any]]:
-    """The reducers registered with ``copyreg`` and with multiprocessing, as one plain dict.
-
-    multiprocessing keeps its own as a ChainMap, which the C pickler can only look up by calling
-    Python, for every object.
-    """
-    global _table, _table_sizes
-    reduction = sys.modules.get("multiprocessing.reduction")
-    extra = reduction.ForkingPickler._extra_reducers if reduction else {}
-    sizes = (len(copyreg.dispatch_table), len(extra))
-    if sizes != _table_sizes:
-        _table = {memoryview: _reduce_view, **copyreg.dispatch_table, **extra}
-        _table_sizes = sizes
-    return _table
 
 
 def encode_by_value(obj: object, scope: Scope, buffers: Buffers) -> Pickled:

@@ -20,6 +20,7 @@ import struct
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from procession.system import Descriptor, close_all
@@ -91,23 +92,27 @@ class Views:
         global _pinned
         self.settle()
         loans, self._loans = self._loans, {}
-        for loan in loans.values():
+        for loan in list(loans.values()):
             mapped = loan.mapped()
             if mapped is None:
                 continue
-            if loan.offset >= 0:
-                make_private(mapped, loan.arena.fd, loan.offset)
             _pinned += len(mapped)
+            if loan.offset >= 0:
+                # One that cannot be made private, for want of memory, must not keep the others from it.
+                with suppress(OSError):
+                    make_private(mapped, loan.arena.fd, loan.offset)
 
     def skip(self, frame: bytes | memoryview) -> None:
         """Give back what a description lends, without reading it."""
-        for block in described_blocks(frame):
-            if block.lease >= 0:
-                self._report(block.lease)
+        self._report_all(described_blocks(frame))
 
     def adopt(self, fd: int) -> None:
         """Take over the descriptor of the lender's arena, before the first of its blocks is met."""
         self._arena = Descriptor(fd)
+
+    def __bool__(self) -> bool:
+        """Whether something that is lent here is viewed."""
+        return bool(self._loans)
 
     @property
     def has_arena(self) -> bool:
@@ -145,7 +150,7 @@ class Views:
         """The stream, the buffers and the segments of a description."""
         _mark, exclusive, blocks, spans, segments, inline = HEAD.unpack_from(frame)
         words = struct.unpack_from(f"<{3 * (blocks + spans) + 4 * segments}q", frame, HEAD.size)
-        views = [self._map(block, fds, exclusive) for block in described_blocks(frame)]
+        views = self._map_all(described_blocks(frame), fds, exclusive)
         buffers = []
         for at in range(3 * blocks, 3 * (blocks + spans), 3):
             block, start, length = words[at : at + 3]
@@ -156,6 +161,18 @@ class Views:
             found.append(adopt((name[0], name[1]), os.dup(fds[which]), size))
         stream = frame[len(frame) - inline :] if inline else buffers.pop(0)
         return stream, buffers, found
+
+    def _map_all(self, blocks: Sequence[DescribedBlock], fds: Sequence[int], exclusive: bool) -> list[memoryview]:
+        """A view of each block.  On failure none is lent any more: those viewed end with their views."""
+        views: list[memoryview] = []
+        try:
+            for block in blocks:
+                view = self._map(block, fds, exclusive)
+                views.append(view)
+        except BaseException:
+            self._report_all(blocks[len(views) :])
+            raise
+        return views
 
     def _map(self, block: DescribedBlock, fds: Sequence[int], exclusive: bool) -> memoryview:
         lease, offset, length = block
@@ -173,6 +190,11 @@ class Views:
             end = weakref.ref(mapped.token, self._ended.append)
             self._loans[id(end)] = _Loan(end, lease, weakref.ref(mapped), arena, start if exclusive else -1)
         return memoryview(mapped)
+
+    def _report_all(self, blocks: Sequence[DescribedBlock]) -> None:
+        for block in blocks:
+            if block.lease >= 0:
+                self._report(block.lease)
 
     def _report(self, lease: int) -> None:
         """Note the end of a loan."""

@@ -25,6 +25,10 @@ def main(request: bytes, fds: list[int], lifeline: int | None) -> NoReturn:
         launch: Launch = loads(request)
         if launch.tracker:
             _share_tracker(fds.pop())
+        for number in reversed(launch.outputs):
+            fd = fds.pop()
+            os.dup2(fd, number)
+            os.close(fd)
         settle(launch)
         if lifeline is not None:
             die_with(lifeline, group=launch.own_group)

@@ -6,7 +6,15 @@ import atexit
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import NoReturn
+
+
+def flush_streams() -> None:
+    """Write what stdout and stderr hold back, if there are such and they are open."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):
+            stream.flush()
 
 
 def leave(code: int) -> NoReturn:
@@ -17,8 +25,7 @@ def leave(code: int) -> NoReturn:
             util._exit_function()
         atexit._run_exitfuncs()
         threading._shutdown()  # type: ignore[attr-defined]
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_streams()
     except BaseException:
         import traceback
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from procession.system import peak_memory
 from procession.wire import ledger as page
 from procession.wire import messages
 from procession.wire.arena import IDLE_SECONDS, Arena, Block, NoRoom
@@ -81,9 +82,10 @@ class Memory:
         kept, self.views.opened = self.views.opened or [], []
         return kept
 
-    def note_pinned(self) -> None:
-        """Tell the parent what this process will not give back before its end."""
+    def note(self) -> None:
+        """Tell the parent what this process will not give back before its end, and the most that it has had."""
         self._words[page.PINNED] = pinned_bytes()
+        self._words[page.PEAK] = peak_memory()
 
     @property
     def idle_seconds(self) -> float | None:

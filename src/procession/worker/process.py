@@ -6,6 +6,7 @@ Runs in the main thread of a forked or fresh child, after ``startup.settle``.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from procession.system import write_all
@@ -43,7 +44,7 @@ def main(body: bytes, report: int) -> int:
 
 def record_error(process: Any, report: int, encoder: Encoder) -> None:
     """Have the error that ends ``process.run`` written to the file ``report``, which gets closed."""
-    run = process.run
+    run, pid = process.run, os.getpid()
 
     def run_and_report() -> None:
         try:
@@ -51,9 +52,12 @@ def record_error(process: Any, report: int, encoder: Encoder) -> None:
         except SystemExit:
             raise
         except BaseException as error:
-            write_all(report, pack_error(error, encoder))
+            if os.getpid() == pid:  # not the error of a fork
+                with suppress(OSError):
+                    write_all(report, pack_error(error, encoder))
             raise
         finally:
-            os.close(report)
+            with suppress(OSError):  # it has closed all descriptors
+                os.close(report)
 
     process.run = run_and_report

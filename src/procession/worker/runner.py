@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procession.system import close_all
 from procession.wire import ledger as page
-from procession.wire.diagnose import find_culprit
+from procession.wire.diagnose import not_sendable
 from procession.wire.faults import pack_error
 from procession.wire.messages import (
     Encoding,
@@ -26,10 +26,12 @@ from procession.wire.messages import (
     Run,
     Style,
     pack_part,
-    split_frames,
-    unpack_range,
 )
 from procession.wire.serial import loads
+from procession.worker import calling, seeding, stopper
+from procession.worker.calling import Read, caller
+from procession.worker.seeding import Seeded, renew
+from procession.worker.stopper import Stopper
 
 if TYPE_CHECKING:
     from procession.wire.channel import Channel
@@ -37,12 +39,10 @@ if TYPE_CHECKING:
     from procession.wire.serial import Encoder
     from procession.worker.memory import Memory
 
-#: Unpickles an item.
-Read = Callable[[Any], Any]
-
 _COLUMNS = {int: Mode.INTS, float: Mode.FLOATS, type(None): Mode.NONES}
 _KINDS = {mode: kind for kind, mode in _COLUMNS.items()}
 _INT64 = 1 << 63
+_OUR_FILES = {__file__, calling.__file__, seeding.__file__, stopper.__file__}
 
 
 class _Outcome(NamedTuple):
@@ -64,9 +64,11 @@ class Runner:
         self._map = ledger.map
         self._pickler = encoder.pickler(ledger.map)
         self._modes: dict[int, Mode] = {}
-        self._head = Run(Style.MAP, Encoding.BATCH, False, 0, 0, 0)
+        self._stopper = Stopper(ledger)
+        self._head = Run(Style.MAP, Encoding.BATCH, False, False, 0, 0, 0)
         self._begin = self._item_begin = 0
         self._stopped = False  # the parent has asked for the rest of the chunk
+        self._seeded = False  # what ran last drew from a stream of its own
 
     def begin(self, head: Run) -> None:
         """Note that a chunk is being read: what dies of that must be known, too."""
@@ -80,6 +82,7 @@ class Runner:
         words[page.CHUNK] = head.seq
         words[page.FIRST] = words[page.DONE] = 0
         words[page.TIMED] = head.timed
+        words[page.BEGUN_AT] = -1
         words[page.STARTED] = self._begin = time.monotonic_ns()
         words[page.LEAF] += 1
 
@@ -87,43 +90,61 @@ class Runner:
         """The chunk could not be read."""
         self._words[page.CHUNK] = 0
 
-    def run(self, head: Run, function: Callable[..., Any], items: Iterable[Any], read: Read = loads) -> None:
+    def run(self, head: Run, function: Callable[..., Any], items: list[Iterable[Any]], read: Read = loads) -> None:
         """Run ``function`` on the items of the chunk begun, and post an outcome for each, in order.
 
-        ``read`` unpickles an item whose turn has come.
+        ``items`` holds the only reference to them, and is emptied: what their collection does belongs to this
+        chunk.  ``read`` unpickles an item whose turn has come.
         """
         self._words[page.READING] = 0
-        call = _caller(function, head.style, head.encoding, read)
-        plain = head.timed or head.count == 1
-        mode = Mode.FRAMES if plain else self._modes.get(head.function_id, Mode.INTS)
-        self._run_all(call, iter(items), head.count, mode)
+        call = self._caller(function, head, read)
+        if head.stoppable:
+            call = self._stopper.guard(call)
+        mode = Mode.FRAMES if head.timed or head.count == 1 else self._modes.get(head.function_id, Mode.INTS)
+        self._run_all(call, items, head.count, mode)
         self._words[page.CHUNK] = 0  # after the final part is sent, so that a death between loses nothing
+
+    def _caller(self, function: Callable[..., Any], head: Run, read: Read) -> Callable[[Any], Any]:
+        if type(function) is not Seeded:
+            if self._seeded:
+                renew()
+                self._seeded = False
+            return caller(function, head.style, head.encoding, read)
+        self._seeded = True
+        if head.style is Style.CALL:  # which brings its position
+            return caller(function, head.style, head.encoding, read)
+        return function.in_order(caller(function.func, head.style, head.encoding, read), head.start)
 
     def forget(self, function_id: int) -> None:
         """Drop what was learned about a function."""
         self._modes.pop(function_id, None)
 
-    def _run_all(self, call: Callable[[Any], Any], items: Iterator[Any], count: int, mode: Mode) -> None:
+    def _run_all(self, call: Callable[[Any], Any], items: list[Iterable[Any]], count: int, mode: Mode) -> None:
         """Fill leaf after leaf; a value that does not fit its column opens a leaf of pickles."""
-        words = self._words
+        words, left = self._words, iter(items[0])
         taken = 0
         while taken < count and not self._stopped:
             if not words[page.DONE]:
                 self._open_leaf(mode)
             misfit: _Outcome | None = None
             if mode is Mode.FRAMES:
-                taken += self._fill_frames(call, items)
+                taken += self._fill_frames(call, left)
             else:
-                more, misfit = self._fill_column(call, items, mode)
+                more, misfit = self._fill_column(call, left, mode)
                 taken += more
             if misfit is None:
-                self._post(final=self._stopped or taken == count)
+                over = self._stopped or taken == count
+                if over:
+                    left = _drop(items)
+                self._post(final=over)
                 continue
             if words[page.DONE]:
                 self._post(final=False)
             mode = self._mode_after(misfit)
             self._open_leaf(Mode.FRAMES)
             self._put_outcome(misfit)
+            if taken == count:
+                left = _drop(items)
             if mode is not Mode.FRAMES or taken == count:
                 self._post(final=taken == count)
 
@@ -178,7 +199,7 @@ class Runner:
         memory = self._memory
         memory.views.settle()  # what has ended is the parent's again when it gets this
         if final:
-            memory.note_pinned()
+            memory.note()
         head = self._head
         seconds = (time.monotonic_ns() - self._begin) * 1e-9
         first = self._words[page.FIRST]
@@ -189,22 +210,24 @@ class Runner:
         """Run items while their values are of the column's type; return how many were taken."""
         words, kind, done = self._words, _KINDS[mode], page.DONE
         column: Any = self._ledger.floats if mode is Mode.FLOATS else self._ledger.ints
-        # The flags first: at the end of the leaf, no item must have been taken for nothing.
-        rows = enumerate(zip(self._ledger.stops, items))  # noqa: B905
+        stops = self._ledger.stops
+        # The rows first: at the end of the leaf, no item must have been taken for nothing.
+        rows = zip(range(len(stops)), items)  # noqa: B905
         row, value = -1, None
         try:
+            # The note of the item before the look at its flag: see `Ledger.recall`.
             if mode is Mode.NONES:
-                for row, (stop, item) in rows:
+                for row, item in rows:
                     words[done] = row
-                    if stop:
+                    if stops[row]:
                         return self._stop_at(row)
                     value = call(item)
                     if value is not None:
                         return row + 1, _Outcome(value)
             else:
-                for row, (stop, item) in rows:
+                for row, item in rows:
                     words[done] = row
-                    if stop:
+                    if stops[row]:
                         return self._stop_at(row)
                     value = call(item)
                     if type(value) is not kind:
@@ -264,14 +287,14 @@ class Runner:
             try:
                 pickled = self._encoder.encode(value)
             except BaseException as failure:  # whatever a foreign __reduce__ raises
-                error = _not_sendable(value, failure, self._encoder)
+                error = not_sendable(value, failure, self._encoder)
             else:
                 try:
                     data = self._memory.box(pickled, fds)
                 except MemoryError as failure:
                     error = failure
                 except Exception as failure:  # a descriptor that is not to be had, say
-                    error = _not_sendable(value, failure, self._encoder)
+                    error = not_sendable(value, failure, self._encoder)
         if error is not None:
             _strip_our_frames(error)
             data = pack_error(error, self._encoder, lambda pickled: self._memory.box(pickled, fds))
@@ -299,58 +322,15 @@ class Runner:
         return (time.monotonic_ns() - self._item_begin) * 1e-9
 
 
-def read_items(head: Run, body: memoryview, read: Read) -> Iterable[Any]:
-    """Read the items of a chunk; items with a pickle each stay pickled until their turn.
-
-    On failure: what unpickling raises, for a chunk that is one pickle.
-    """
-    if head.encoding is Encoding.RANGE:
-        return unpack_range(body)
-    if head.encoding is Encoding.BATCH:
-        items: list[Any] = read(body)
-        return items
-    return split_frames(body, head.count)
-
-
-def _caller(function: Callable[..., Any], style: Style, encoding: Encoding, read: Read) -> Callable[[Any], Any]:
-    """What to call with an item as ``read_items`` gives it."""
-    if encoding is not Encoding.FRAMES and encoding is not Encoding.PARCELS:
-        return _plain_caller(function, style)
-    if style is Style.MAP:
-        return lambda frame: function(read(frame))
-    if style is Style.STAR:
-        return lambda frame: function(*read(frame))
-
-    def call(frame: Any) -> Any:
-        args, kwargs = read(frame)
-        return function(*args, **kwargs)
-
-    return call
-
-
-def _plain_caller(function: Callable[..., Any], style: Style) -> Callable[[Any], Any]:
-    if style is Style.MAP:
-        return function
-    if style is Style.STAR:
-        return lambda item: function(*item)
-    return lambda item: function(*item[0], **item[1])
-
-
-def _not_sendable(value: Any, failure: BaseException, encoder: Encoder) -> BaseException:
-    """The error for a value that cannot be pickled, naming the part at fault."""
-    from procession.errors import NotSendable
-
-    path, culprit = find_culprit(value, "result", encoder.encode)
-    try:
-        text = repr(culprit)[:200]
-    except BaseException:  # __repr__ is the user's
-        text = f"an instance of {type(culprit).__name__}"
-    return NotSendable(f"{type(failure).__name__}: {failure}", f"{path} = {text}")
+def _drop(items: list[Iterable[Any]]) -> Iterator[Any]:
+    """Let go of a chunk's items, which have all been noted as done; what iterates over them must not do so before."""
+    items.clear()
+    return iter(())
 
 
 def _strip_our_frames(error: BaseException) -> None:
     """Let the traceback begin in the user's function."""
     tb = error.__traceback__
-    while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
+    while tb is not None and tb.tb_frame.f_code.co_filename in _OUR_FILES:
         tb = tb.tb_next
     error.__traceback__ = tb

@@ -6,8 +6,8 @@ process-wide things that it sets: folder, environment, path, signals, streams, n
 
 from __future__ import annotations
 
+import importlib
 import os
-import random
 import signal
 import sys
 from contextlib import suppress
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from procession.system import process_fd
 from procession.wire.mainmodule import install_main
+from procession.worker.nesting import nesting
+from procession.worker.seeding import renew
 
 
 class Launch(NamedTuple):
@@ -35,8 +37,16 @@ class Launch(NamedTuple):
     start_method: str
     own_group: bool  #: lead a process group, so that the terminal's Ctrl-C does not reach it
     tracker: bool  #: the last descriptor leads to the parent's resource tracker
+    outputs: tuple[int, ...]  #: which of stdout and stderr came as the last descriptors, before the tracker's
+    nesting: tuple[int, int]  #: its place in the tree of pools
+    log_level: int | None = None  #: of multiprocessing's logger, if the parent has one
+    log_to_stderr: bool = False
+    preparations: tuple[str, ...] = ()  #: "module:function" to be called before anything else
     body: bytes = b""  #: the role's own payload, pickled
 
+
+#: What children of this process are to call first, each as "module:function".
+preparations: list[str] = []
 
 #: The start method of this child, which is the default for its own children; None in the first process.
 start_method: str | None = None
@@ -63,9 +73,10 @@ def settle(launch: Launch) -> None:
     sys.argv[:] = launch.argv
     install_main(launch.main_path)
     adopt_method(launch.start_method)
+    nesting.adopt(*launch.nesting)
     _reset_signals()
     _reset_streams()
-    _reseed()
+    renew()
     _name(
         launch.name,
         launch.identity,
@@ -74,6 +85,10 @@ def settle(launch: Launch) -> None:
         parent_name=launch.parent_name,
         parent_pid=launch.parent_pid,
     )
+    _set_logging(launch.log_level, to_stderr=launch.log_to_stderr)
+    for each in launch.preparations:
+        module, _, function = each.partition(":")
+        getattr(importlib.import_module(module), function)()
 
 
 def become_forked_worker(name: str, number: int) -> None:
@@ -122,12 +137,15 @@ def _reset_streams() -> None:
             reconfigure(line_buffering=True, write_through=False)  # PYTHONUNBUFFERED sets it
 
 
-def _reseed() -> None:
-    """Give this process random numbers of its own; forks of one server would all draw the same."""
-    random.seed()
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
+def _set_logging(level: int | None, *, to_stderr: bool) -> None:
+    """Let multiprocessing's logger say as much as the parent's."""
+    if level is None:
+        return
+    from multiprocessing import util
+
+    util.get_logger().setLevel(level)
+    if to_stderr and not util._log_to_stderr:  # type: ignore[attr-defined]
+        util.log_to_stderr()
 
 
 def _name(

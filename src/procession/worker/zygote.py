@@ -135,11 +135,14 @@ class Zygote:
     def _reap(self) -> None:
         while self._children:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if ended is None:
                 return
+            with suppress(OSError):  # what it has left in a group of its own, while its number is still its own
+                os.killpg(ended.si_pid, signal.SIGKILL)
+            pid, status, usage = os.wait4(ended.si_pid, 0)
             ending = self._children.pop(pid, None)
             if ending is None:
                 continue  # a child of something that was imported

@@ -1,0 +1,229 @@
+"""Outputs: where the outcomes of a command go: lines of JSON, rows of CSV, or a file for each item.
+
+Invariants: what is in the output is the whole outcome of an item that is done; memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import re
+import tempfile
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+import click
+
+from procession.cli.failures import describe
+from procession.cli.shell import Result
+
+if TYPE_CHECKING:
+    from procession import Outcome
+
+FORMATS = ("jsonl", "csv")
+
+_FIELDS = ("item", "outcome", "value", "error", "seconds")
+
+#: Characters of an item that its file is named by, and how many of them.
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_NAME_LIMIT = 80
+
+
+class OutputFailed(click.UsageError):
+    """The output cannot be opened or written."""
+
+
+class OutputClosed(OutputFailed):
+    """The reader of the output went away, as `head` does."""
+
+    exit_code = 128 + 13  # what a shell shows for a death by SIGPIPE
+
+
+class Output(Protocol):
+    """Something that outcomes are written to, in the items' order."""
+
+    def write(self, item: Any, outcome: Outcome) -> None:
+        """Write one outcome.  On failure: OutputFailed."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+def open_output(path: str, kind: str | None) -> Output:
+    """Open a file, or take standard output, if `path` is `-`, for the outcomes alone; the name tells the format.
+
+    On failure: OutputFailed.
+    """
+    kind = kind or ("csv" if path.lower().endswith(".csv") else "jsonl")
+    try:
+        if path == "-":
+            file, name = os.fdopen(_take_stdout(), "w", encoding="utf-8", errors="surrogateescape"), "standard output"
+        else:
+            newline = "" if kind == "csv" else None
+            file = open(path, "w", encoding="utf-8", errors="surrogateescape", newline=newline)  # noqa: SIM115
+            name = path
+    except OSError as error:
+        raise OutputFailed(f"cannot write {path}: {error.strerror}") from error
+    return Table(file, name) if kind == "csv" else Lines(file, name)
+
+
+class _File:
+    """A file that is written piece by piece."""
+
+    def __init__(self, file: TextIO, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def _put(self, text: str) -> None:
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except BrokenPipeError as error:
+            raise OutputClosed(f"the reader of {self._name} has gone") from error
+        except OSError as error:
+            raise OutputFailed(f"cannot write {self._name}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Let go of it; what could not be written has been said by `write`, and the buffer would only fail again."""
+        with suppress(OSError):
+            self._file.close()
+
+
+class Lines(_File):
+    """A line of JSON for each item."""
+
+    def write(self, item: Any, outcome: Outcome) -> None:
+        """See `Output`."""
+        self._put(_as_json(_fields(item, outcome)) + "\n")
+
+
+class Table(_File):
+    """A row of CSV for each item, under a head."""
+
+    def __init__(self, file: TextIO, name: str) -> None:
+        super().__init__(file, name)
+        self._rows = csv.writer(self)
+        self._rows.writerow(_FIELDS)
+
+    def write(self, item: Any, outcome: Any = None) -> Any:  # also what the csv writer calls, with a text
+        """See `Output`."""
+        if outcome is None:
+            self._put(item)
+            return
+        fields = {**_fields(item, outcome), "item": str(item)}
+        self._rows.writerow([_as_cell(fields[name]) for name in _FIELDS])
+
+
+class Folder:
+    """A file for each item that succeeded, named by its number and the item; written whole or not at all."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        try:
+            os.makedirs(path, exist_ok=True)
+        except OSError as error:
+            raise OutputFailed(f"cannot make the folder {path}: {error.strerror}") from error
+
+    def write(self, item: Any, outcome: Outcome) -> None:
+        """See `Output`."""
+        if outcome.kind.value != "ok":
+            return
+        data, suffix = _content(outcome.value)
+        name = f"{outcome.index:06}-{_UNSAFE.sub('_', os.path.basename(str(item)))[:_NAME_LIMIT]}{suffix}"
+        target = os.path.join(self._path, name)
+        try:
+            handle, temporary = tempfile.mkstemp(dir=self._path, prefix=".")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                os.chmod(temporary, 0o666 & ~_umask())
+                os.replace(temporary, target)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise OutputFailed(f"cannot write {target}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """See `Output`."""
+
+
+def _fields(item: Any, outcome: Outcome) -> dict[str, Any]:
+    ok = outcome.kind.value == "ok"
+    return {
+        "item": item_field(item),
+        "outcome": outcome.kind.value,
+        "value": _value(outcome.value) if ok else None,
+        "error": None if ok else describe(outcome),
+        "seconds": round(outcome.seconds, 6),
+    }
+
+
+def _value(value: Any) -> Any:
+    """A value as it is; what a shell command has written, by the names of the streams."""
+    if isinstance(value, Result):
+        return {name: written.decode("utf-8", "replace") for name, written in value._asdict().items()}
+    return value
+
+
+def item_field(item: Any) -> Any:
+    """An item as it was given: a text, or the arguments of the call."""
+    if isinstance(item, str):
+        return item
+    args, kwargs = item
+    return kwargs if kwargs and not args else list(args) if not kwargs else {"args": args, **kwargs}
+
+
+def _content(value: Any) -> tuple[bytes, str]:
+    """What a value is in a file of its own, and how the name of that ends."""
+    if isinstance(value, bytes):
+        return value, ""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape"), ".txt"
+    if isinstance(value, Result):
+        return value.stdout, ".txt"
+    return _as_json(value).encode() + b"\n", ".json"
+
+
+def _as_cell(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return _as_json(value)
+
+
+def _as_json(fields: Any) -> str:
+    # ASCII escapes carry every str, lone surrogates of odd file names included. NaN and infinity are no JSON.
+    try:
+        return json.dumps(fields, default=_as_repr, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):  # a key that is no str, a NaN or a cycle, too deep
+        if isinstance(fields, dict) and "value" in fields:
+            return json.dumps({**fields, "value": _as_repr(fields["value"])}, default=_as_repr)
+        return json.dumps(_as_repr(fields))
+
+
+def _as_repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}: its repr failed with {type(error).__name__}>"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _take_stdout() -> int:
+    """Return a descriptor of standard output, and make what the function prints go to standard error instead."""
+    own = os.dup(1)
+    try:
+        os.dup2(2, 1)
+    except OSError as error:
+        if error.errno != errno.EBADF:  # standard error is closed: then prints have nowhere else to go
+            os.close(own)
+            raise
+    return own

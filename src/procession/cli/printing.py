@@ -1,0 +1,38 @@
+"""Printing: what shell commands have written comes out one after another, each when it has ended."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from procession import Outcome
+
+
+class Printed:
+    """What commands have written, one after another, each when it has ended."""
+
+    def __init__(self, *, tag: bool) -> None:
+        self._tag = tag
+
+    def write(self, item: Any, outcome: Outcome) -> None:
+        """See `Output`."""
+        from procession.engine.screen import screen
+
+        source = outcome.value if outcome.error is None else outcome.error
+        with screen.above():
+            for stream, data in ((sys.stdout, source), (sys.stderr, source)):
+                written = getattr(data, "stdout" if stream is sys.stdout else "stderr", None)
+                if stream is not None and isinstance(written, bytes) and written:
+                    stream.flush()
+                    stream.buffer.write(self._tagged(item, written))
+                    stream.flush()
+
+    def _tagged(self, item: Any, written: bytes) -> bytes:
+        if not self._tag:
+            return written
+        head = f"{item}\t".encode("utf-8", "surrogateescape")
+        return b"".join(head + line for line in written.splitlines(keepends=True))
+
+    def close(self) -> None:
+        """See `Output`."""

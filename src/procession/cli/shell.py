@@ -1,0 +1,196 @@
+"""Shell commands as items' work: a template becomes a command for each item, which a worker runs and captures.
+
+Travels to the workers, so it imports nothing of the command line.  A command runs in its worker's process group: what
+ends the worker for certain ends the command with all that it has started.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from contextlib import suppress
+from typing import IO, Any, NamedTuple
+
+#: What is kept of each stream of a command; the rest is cut off.
+AT_MOST = 64 << 20
+
+#: A command that has to end has so long after SIGTERM; the worker itself is killed one second after it was asked.
+GRACE_SECONDS = 0.6
+
+_REPLACED = re.compile(r"\{(#|\.|/|//|/\.|[0-9]+)?\}")
+
+
+class Result(NamedTuple):
+    """What a command has written; it has succeeded."""
+
+    stdout: bytes
+    stderr: bytes
+
+
+class CommandFailed(Exception):
+    """A command has ended with another exit code than 0, or by a signal."""
+
+    def __init__(self, exitcode: int, stdout: bytes, stderr: bytes) -> None:
+        super().__init__(exitcode, stdout, stderr)
+        self.exitcode = exitcode
+        self.stdout = stdout
+        self.stderr = stderr
+
+    def __str__(self) -> str:
+        last = self.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        how = f"exit code {self.exitcode}" if self.exitcode >= 0 else f"killed by signal {-self.exitcode}"
+        return f"{how}: {last}" if last else how
+
+
+class Shell:
+    """A command template, to be called with an item.
+
+    ``{}`` is the item, as one word whatever is in it; ``{.}`` without its extension, ``{/}`` without its folders,
+    ``{//}`` its folder, ``{/.}`` without both; ``{1}`` and so on its arguments; ``{#}`` the number of the item, from 1
+    on.  A template without any gets the item at its end.
+    """
+
+    def __init__(self, template: str) -> None:
+        self.template = template if _REPLACED.search(template) else f"{template} {{}}"
+        self.__qualname__ = template
+
+    @property
+    def wants_number(self) -> bool:
+        """Whether a command depends on the number of its item."""
+        return "{#}" in self.template
+
+    def script(self, item: Any, number: int = 0) -> tuple[str, list[str]]:
+        """The command for an item, with ``$1`` and so on in it, and the words that these stand for.
+
+        What is put in never becomes a part of the script, so no quoting around it can make code of it.
+        """
+        args = getattr(item, "args", None) or (str(item),)
+        words = [str(each) for each in (*args, *getattr(item, "kwargs", {}).values())]
+        given: list[str] = []
+
+        def stand_for(value: str) -> str:
+            given.append(value)
+            return f"${{{len(given)}}}"
+
+        pieces, end = [], 0
+        quotes = Quotes()
+        for match in _REPLACED.finditer(self.template):
+            quotes.read(self.template[end : match.start()])
+            values = [str(number)] if match[1] == "#" else _chosen(words, match[1])
+            pieces += [self.template[end : match.start()], " ".join(quotes.within(stand_for(each)) for each in values)]
+            end = match.end()
+        return "".join([*pieces, self.template[end:]]), given
+
+    def command(self, item: Any, number: int = 0) -> str:
+        """The command for an item as a person would type it."""
+        script, given = self.script(item, number)
+        if any(f'"${{{place}}}"' not in script for place in range(1, len(given) + 1)):
+            # Within quotes, where a text may mean something else.
+            return shlex.join(["sh", "-c", script, "sh", *given])
+        return re.sub(r'"\$\{(\d+)\}"', lambda match: shlex.quote(given[int(match[1]) - 1]), script)
+
+    def __call__(self, item: Any) -> Result:
+        """Run the command for an item.  On failure: ``CommandFailed``."""
+        number = 0
+        if isinstance(item, Numbered):
+            number, item = item
+        script, given = self.script(item, number)
+        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", script, "sh", *given], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+            )
+            try:
+                code = process.wait()
+            except BaseException:  # its time is over, or the run is
+                _end(process)
+                raise
+            if code:
+                raise CommandFailed(code, _read(stdout), _read(stderr))
+            return Result(_read(stdout), _read(stderr))
+
+
+class Quotes:
+    """Which quotes of the shell are open where a text ends; ``$(`` within double quotes begins anew."""
+
+    def __init__(self) -> None:
+        self._open = [""]  # of each ``$(``, the quote that is open in it
+
+    def read(self, text: str) -> None:
+        """Go on over a text."""
+        place = 0
+        while place < len(text):
+            character, quote = text[place], self._open[-1]
+            if quote == "'":
+                self._open[-1] = "" if character == "'" else quote
+            elif character == "\\":
+                place += 1
+            elif text.startswith("$(", place):
+                self._open.append("")
+                place += 1
+            elif character == '"':
+                self._open[-1] = "" if quote else '"'
+            elif character == "'" and not quote:
+                self._open[-1] = "'"
+            elif character == ")" and not quote and len(self._open) > 1:
+                self._open.pop()
+            place += 1
+
+    def within(self, parameter: str) -> str:
+        """A parameter as one word there."""
+        return {"": f'"{parameter}"', '"': parameter, "'": f"'\"{parameter}\"'"}[self._open[-1]]
+
+
+class Numbered(NamedTuple):
+    """An item with its number, from 1 on."""
+
+    number: int
+    item: Any
+
+
+def _chosen(words: list[str], kind: str | None) -> list[str]:
+    """The words that a replacement string stands for."""
+    if kind is None or not kind.isdigit():
+        return [_part(word, kind) for word in words]
+    place = int(kind) - 1
+    return [words[place]] if 0 <= place < len(words) else []
+
+
+def _part(word: str, kind: str | None) -> str:
+    folder, name = os.path.split(word)
+    if kind == ".":
+        return os.path.splitext(word)[0]
+    if kind == "/":
+        return name
+    if kind == "//":
+        return folder or "."
+    if kind == "/.":
+        return os.path.splitext(name)[0]
+    return word
+
+
+def _read(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read(AT_MOST)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command with all that it has started: politely, then for certain."""
+    import psutil
+
+    try:
+        tree = [psutil.Process(process.pid)]
+        tree += tree[0].children(recursive=True)
+    except psutil.Error:
+        tree = []
+    for each in tree:
+        with suppress(psutil.Error):
+            each.terminate()
+    _gone, alive = psutil.wait_procs(tree, timeout=GRACE_SECONDS)
+    for each in alive:
+        with suppress(psutil.Error):
+            each.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_SECONDS)

@@ -1,0 +1,1 @@
+"""Procession as other libraries want it."""
