@@ -2,7 +2,13 @@
 #
 #   make demo     thumbnails of 24 photos by `procession map`, with the time that one core would have taken
 #   make test     the tests;         make test PYTEST_ARGS="tests/cli -x"
+#   make chaos    50,000 tasks while workers are killed at random;  make chaos CHAOS_ARGS="--seed 7 --compare"
+#   make crashes  a journaled run whose parent is killed 50 times at random moments
+#   make table    every way in which a worker dies, times where, times through which call: 370 cells, some minutes
+#   make conformance  CPython's own tests, on Procession and on the standard library, with every Python: an hour or so;
+#                 make conformance CONFORMANCE_ARGS="--python 3.13 --method fork --suite futures"
 #   make large    the tests with objects of more than 4 GiB, which need 20 GB of memory
+#   make clients  the tests of joblib and scikit-learn on our joblib backend and on joblib's own: 20 minutes
 #   make bench    the benchmarks;    make bench BENCH_ARGS="--help"
 #   make lint     ruff and mypy
 #   make clean    removes what was made, virtual environments included
@@ -13,11 +19,14 @@ PYTHON ?= $(shell command -v python3 || command -v python)
 VENV ?= .venv
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+CHAOS_ARGS ?=
+CONFORMANCE_ARGS ?=
+CLIENTS_ARGS ?=
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test large bench lint clean
+.PHONY: help demo test chaos crashes table conformance large clients bench lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,8 +38,24 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+chaos: $(VENV)/.installed-test
+	$(BIN)/python -m tests.chaos.run $(CHAOS_ARGS)
+
+crashes: $(VENV)/.installed-test
+	$(BIN)/python -m tests.chaos.crashes
+
+table: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m table tests/faults/test_table.py $(PYTEST_ARGS)
+
+conformance: $(VENV)/.installed-test
+	$(BIN)/python -m tests.cpython.run $(CONFORMANCE_ARGS)
+
 large: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m large $(PYTEST_ARGS)
+
+clients: $(VENV)/.installed-test $(VENV)/.installed-clients
+	$(BIN)/python -m pytest tests/integration/test_clients.py tests/integration/test_joblib.py
+	$(BIN)/python -m tests.clients_suites.run $(CLIENTS_ARGS)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m bench $(BENCH_ARGS)

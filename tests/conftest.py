@@ -14,11 +14,13 @@ from tests.helpers import hangs, leaks
 from tests.helpers.gates import Gate, Notes
 from tests.helpers.scripts import Completed, Via, run_script
 
-os.environ.setdefault(leaks.MARK, uuid.uuid4().hex)
+if leaks.MARK not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:  # each runner has processes of its own
+    os.environ[leaks.MARK] = uuid.uuid4().hex
 
 FAILED = pytest.StashKey[bool]()
 MARKERS = (
     "thorough: many variations; CI runs them on the default Python only",
+    "table: every way to die, times where, times how it was called; make table",
     "large: objects of more than 4 GiB; left out unless asked for",
     "not_in_stdlib(reason): the standard library is known to fail this, and why; left out when it is the subject",
     "needs_processes(reason): makes no sense in the caller's own process, and why; left out for the inline backend",

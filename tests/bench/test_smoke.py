@@ -14,6 +14,8 @@ import pytest
 from bench import __main__ as command
 from bench import model, peers, runner, scenarios
 
+pytestmark = pytest.mark.thorough
+
 SUBJECTS = {
     "import": (model.OURS, "multiprocessing.pool"),
     "call": (model.OURS, "raw", "pool-fork"),
@@ -21,6 +23,10 @@ SUBJECTS = {
     "array-roundtrip": (model.OURS, "pool-fork", "joblib"),
     "row-blocks": (model.OURS, "split", "pool-fork", "futures-fork"),
     "share": (model.OURS, "in-process"),
+    "stream": (model.OURS, "joblib"),
+    "journal": (model.OURS,),
+    "progress": (model.OURS,),
+    "uneven": (model.OURS, "pool-fork", "split"),
 }
 DEFAULT_SUBJECTS = (model.OURS, "pool-fork")
 AT_MOST = 60.0

@@ -41,6 +41,18 @@ def die(item):
         os.kill(os.getpid(), signal.SIGKILL)
     return item
 
+def hang(item):
+    while item == "hang":
+        signal.pause()
+    return item
+
+def fail_once(item):
+    try:
+        open(f"{item}.tried", "x").close()
+    except FileExistsError:
+        return item
+    raise OSError(item)
+
 def pid(item):
     return os.getpid()
 

@@ -216,6 +216,19 @@ class TestFailures:
         assert "SIGKILL" in lines[1]["error"]
         assert "  die: " in finished.stderr
 
+    def test_an_item_that_takes_too_long(self, cli: CommandLine) -> None:
+        """With --timeout it has the outcome `timed_out`; every other item is done."""
+        finished = cli.map("targets.py:hang", "a", "hang", "b", "--timeout", "0.5", "--output", "-")
+        assert finished.returncode == 1
+        assert [line["outcome"] for line in lines_of(finished.stdout)] == ["ok", "timed_out", "ok"]
+        assert "ran longer than its timeout of 0.5 s" in finished.stderr
+
+    def test_an_item_that_fails_at_first(self, cli: CommandLine) -> None:
+        """With --retries it is run again."""
+        finished = cli.map("targets.py:fail_once", "a", "b", "--retries", "1", "--output", "-")
+        assert finished.returncode == 0
+        assert [line["value"] for line in lines_of(finished.stdout)] == ["a", "b"]
+
     def test_a_value_that_cannot_be_pickled(self, cli: CommandLine) -> None:
         """A value that cannot leave its worker fails its own item alone."""
         one, two = cli.records("targets.py:value", "__import__('threading').Lock()", "2")

@@ -12,6 +12,22 @@ from .conftest import CommandLine
 Refused = Callable[..., str]
 
 
+class TestLimits:
+    """Limits that make no sense."""
+
+    @pytest.mark.parametrize(
+        ("option", "value", "says"),
+        [
+            ("--timeout", "0", "timeout must be more than 0 seconds"),
+            ("--retries", "-1", "retries must be 0 or more"),
+            ("--memory-limit", "much", "--memory-limit must be a number of bytes"),
+        ],
+    )
+    def test_a_limit_that_is_none(self, refused: Refused, option: str, value: str, says: str) -> None:
+        """It is refused before anything is run, and the line says what would be right."""
+        assert says in refused("targets.py:upper", option, value, "a")
+
+
 class TestTargets:
     """Targets that name nothing that can be called."""
 
@@ -137,8 +153,13 @@ class TestItems:
 class TestOptions:
     """Options with values that mean nothing."""
 
-    @pytest.mark.parametrize("option", ["-j", "--workers", "--chunksize"])
-    @pytest.mark.parametrize("value", ["0", "-1", "many"])
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            *[("--chunksize", value) for value in ("0", "-1", "many")],
+            *[(option, value) for option in ("-j", "--workers") for value in ("0", "many", "0%", "half%")],
+        ],
+    )
     def test_counts_are_positive(self, refused: Refused, option: str, value: str) -> None:
         """A count that is not a positive number is refused, with the option and the value."""
         line = refused("targets.py:upper", "a", option, value)

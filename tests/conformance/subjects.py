@@ -46,7 +46,9 @@ class Subject:
 
 
 def subjects() -> list[Subject]:
-    """Return the subjects of this run."""
-    if os.environ.get("PROCESSION_BATTERY") == "stdlib":
+    """Return the subjects of this run: all, or those of one start method, or the standard library's."""
+    battery = os.environ.get("PROCESSION_BATTERY", "")
+    if battery == "stdlib":
         return [Subject("multiprocessing", method) for method in METHODS]
-    return [*(Subject("procession", method) for method in METHODS), Subject("procession", backend="inline")]
+    methods = [battery] if battery in METHODS else METHODS
+    return [*(Subject("procession", method) for method in methods), Subject("procession", backend="inline")]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.helpers import tasks
+from tests.helpers.eventually import eventually
 from tests.helpers.gates import Gate, Notes
 
 from .subjects import Subject
@@ -273,3 +274,15 @@ def test_an_unknown_backend_is_refused() -> None:
 
     with pytest.raises(ValueError, match="backend"):
         procession.Pool(2, backend="no such thing")
+
+
+@pytest.mark.needs_processes("inline, nothing is under way when submit returns")
+def test_a_condition_that_was_left_locked_stops_nobody(pool: Any, gate: Gate) -> None:
+    """As a Ctrl-C within `concurrent.futures.wait` can leave it: others still get their results."""
+    task = pool.submit(gate.wait)
+    locked = threading.Thread(target=task._condition.acquire)  # and it ends without a release
+    locked.start()
+    locked.join()
+    gate.open()
+    assert pool.submit(tasks.double, 2).result(30) == 4
+    eventually(task.done)

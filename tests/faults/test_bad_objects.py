@@ -267,7 +267,7 @@ calls = pytest.mark.parametrize("name", CALLS)
 
 
 @calls
-@pytest.mark.parametrize("thing", [3, None, "double", [tasks.double]], ids=repr)
+@pytest.mark.parametrize("thing", [3, None, "double", [tasks.double]], ids=["int", "None", "str", "list"])
 def test_what_cannot_be_called_is_refused(pool: Any, name: str, thing: object) -> None:
     """A non-callable is a TypeError, at the call and in the caller."""
     with pytest.raises(TypeError):

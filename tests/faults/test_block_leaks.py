@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
+import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,8 @@ from tests.helpers.eventually import eventually
 from tests.helpers.gates import Gate
 
 import procession
+from procession.mapping.single import SingleCalls
+from procession.options import TaskOptions
 
 COUNT = 40_000  # 320 kB
 DEADLINE = 60
@@ -53,10 +58,10 @@ def _arrays(count: int, stuck: int = -1) -> list[Any]:
 def _used(pool: Any) -> int:
     """Bytes of the pool's blocks that are in use."""
     driver = pool._backend._driver
-    with driver._lock:
-        driver._collect()
-    driver.store.has_room(1)
-    used: int = driver.store._arena.used
+    with driver._core.lock:
+        driver.room.collect()
+    driver._core.store.has_room(1)
+    used: int = driver._core.store._arena.used
     return used
 
 
@@ -160,13 +165,13 @@ def _stop_sharer() -> None:
 
 def test_idle_memory_goes_back_to_the_system(make_pool: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing has been done for a while, the parent's recycled blocks have no memory behind them."""
-    from procession.engine import relief, store
+    from procession.engine import room, store
 
-    monkeypatch.setattr(relief, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(room, "IDLE_SECONDS", 0.2)
     monkeypatch.setattr(store, "IDLE_SECONDS", 0.1)
     pool = make_pool(1)
     assert pool.map(_second, _arrays(20)) == list(map(float, range(20)))
-    fd = pool._backend._driver.store.fileno()
+    fd = pool._backend._driver._core.store.fileno()
     eventually(lambda: os.fstat(fd).st_blocks == 0)
     assert pool.map(_second, _arrays(5)) == list(map(float, range(5)))
 
@@ -186,3 +191,87 @@ def _grow(item: tuple[int, int, int]) -> Any:
         while time.monotonic() < end:
             pass
     return np.zeros(size, np.uint8)
+
+
+class _Unreadable:
+    """A callable with an array, which workers cannot unpickle as long as the gate is shut."""
+
+    def __init__(self, path: str, parent: int, array: Any) -> None:
+        self.path = path
+        self.parent = parent
+        self.array = array
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        if os.getpid() != self.parent and not os.path.exists(self.path):
+            raise ValueError("not yet")
+
+    def __call__(self, array: Any) -> float:
+        return float(self.array[1] + array[1])
+
+
+def test_a_function_that_could_not_be_unpickled_is_sent_anew(make_pool: Callable[..., Any], tmp_path: Path) -> None:
+    """Every item says why, what was lent for it comes back, and later the same function runs."""
+    pool = make_pool(2)
+    path = tmp_path / "ready"
+    function = _Unreadable(str(path), os.getpid(), np.full(COUNT, 0.5))
+    for _ in range(3):
+        errors = pool.map(function, _arrays(40), 1, on_error="return")
+        assert {(type(error), str(error)) for error in errors} == {(ValueError, "not yet")}
+    path.touch()
+    assert pool.map(function, _arrays(40), 1) == [number + 0.5 for number in range(40)]
+    del function
+    pool.map(abs, range(4))
+    eventually(lambda: _used(pool) == 0)
+
+
+_kept: list[Any] = []
+
+
+def keep(array: Any) -> int:
+    """Keep the array for good."""
+    _kept.append(array)
+    return len(_kept)
+
+
+def test_a_callback_that_can_never_have_room_is_told(make_pool: Callable[..., Any]) -> None:
+    """When workers keep all arrays, who sends more from a callback gets a MemoryError, and the pool goes on."""
+    pool = make_pool(1, block_memory="4MB")
+    errors: list[BaseException] = []
+
+    def go_on(_count: int) -> None:
+        try:
+            pool.apply_async(keep, (np.ones(COUNT),), callback=go_on)
+        except MemoryError as error:
+            errors.append(error)
+
+    pool.apply_async(keep, (np.ones(COUNT),), callback=go_on)
+    eventually(lambda: errors, DEADLINE)
+    assert "block_memory=4,000,000" in str(errors[0])
+    assert pool.apply(abs, (-3,)) == 3
+
+
+def test_an_item_for_which_no_descriptor_is_left_fails_alone(make_pool: Callable[..., Any]) -> None:
+    """Its error says so; with descriptors to be had again, the pool goes on."""
+    pool = make_pool(1)
+    pool.apply(abs, (-1,))
+    shared = procession.shared_array(10)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    packed = pool._backend.encode(((shared,), {}), "call")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))
+    spare = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                spare.append(os.dup(0))
+        task = procession.Task(pool._backend)
+        function = pool._backend.intern(len, thorough=False)
+        pool._backend.append(SingleCalls, function, TaskOptions(), (task, *packed))
+        error = task.exception(DEADLINE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in spare:
+            os.close(descriptor)
+    assert isinstance(error, procession.SendFailed)
+    assert "ulimit -n" in str(error)
+    assert pool.apply(len, (shared,)) == 10

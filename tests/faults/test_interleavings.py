@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
@@ -98,7 +99,7 @@ class Interleavings(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         """Cancel a task; one that says it was is."""
         one = data.draw(st.sampled_from(self.submitted))
-        if one.task.cancel():
+        if not one.task.done() and one.task.cancel():
             one.cancelled = True
 
     @precondition(lambda self: self.submitted)
@@ -152,17 +153,14 @@ class Interleavings(RuleBasedStateMachine):
         """Check that the task ended as it may, and return how."""
         assert one.task.done(), "the pool has ended, and this task has no outcome"
         if one.task.cancelled():
-            assert one.cancelled
-            return "cancelled"
+            assert one.cancelled or self.terminated
+            return "cancelled" if one.cancelled else "dropped"
         assert not one.cancelled
         error = one.task.exception(0)
         if error is None:
             assert one.task.result(0) == -one.number
             assert one.how in ("quick", "busy")
             return "ok"
-        if isinstance(error, procession.TaskCancelled):
-            assert self.terminated
-            return "dropped"
         if isinstance(error, procession.WorkerDied):
             assert one.how in ("exit", "kill") or self.kills
             return "died"
@@ -192,10 +190,12 @@ class Interleavings(RuleBasedStateMachine):
                 assert number not in ran
 
 
+@pytest.mark.thorough
+@pytest.mark.timeout(400)  # 30 s with two cores for itself, and much longer on a busy machine
 def test_every_interleaving_accounts_for_every_task() -> None:
     """Whatever is submitted, killed, cancelled, asked for, closed and terminated: each task has its one outcome."""
     options = settings(
-        max_examples=300,
+        max_examples=200,
         stateful_step_count=15,
         deadline=None,
         database=None,

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.helpers.eventually import eventually
-from tests.helpers.leaks import kept_by_stdlib
+from tests.helpers.leaks import kept_by_libraries
 
 TEARDOWN_LIMIT = 30  # seconds, for a test that has failed
 
@@ -34,7 +34,7 @@ def dump_everything() -> None:
 def _descendants() -> list[psutil.Process]:
     try:
         children = psutil.Process().children(recursive=True)
-        return [child for child in children if child.pid not in kept_by_stdlib()]
+        return [child for child in children if child.pid not in kept_by_libraries()]
     except psutil.Error:
         return []
 

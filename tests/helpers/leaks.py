@@ -1,8 +1,9 @@
 """What a test must leave as it found it: descriptors, children, threads, signal handlers, environment, cwd, /dev/shm.
 
 `Snapshot.take()` before, `wait_until_clean(before)` after. What the libraries keep on purpose is not counted: the
-standard library's resource tracker and fork server, and Procession's zygotes and warm pool, which are shut down only if
-something differs, so that a test without processes costs well under a millisecond.
+standard library's resource tracker and fork server, and Procession's zygote, which serves all tests of a run, and whose
+end with its process has tests of its own. The warm pool is ended; a test without processes costs well under a
+millisecond.
 """
 
 from __future__ import annotations
@@ -92,11 +93,10 @@ def wait_until_clean(before: Snapshot, patience: float = PATIENCE, strict: bool 
 
 
 def shut_down_libraries() -> None:
-    """Stop what Procession keeps for the next call."""
-    procession = sys.modules.get("procession")
-    shutdown = getattr(procession, "shutdown", None)
-    if shutdown is not None:
-        shutdown()
+    """End the warm pool, if there is one."""
+    warm = sys.modules.get("procession.warm")
+    if warm is not None and warm._pool is not None:
+        warm.shutdown()
 
 
 def kill_all(pids: Iterable[int]) -> None:
@@ -127,7 +127,7 @@ def _new_processes(before: Snapshot, after: Snapshot) -> set[int]:
     """Children of children included, and those that lost their parent but carry the mark of this run."""
     descendants = after.processes - before.processes
     orphans = marked_processes(os.environ.get(MARK, "-"), after.all_pids - before.all_pids)
-    return {pid for pid in descendants | orphans if pid not in kept_by_stdlib()}
+    return {pid for pid in descendants | orphans if pid not in kept_by_libraries()}
 
 
 def _all_pids() -> Iterator[int]:
@@ -136,7 +136,7 @@ def _all_pids() -> Iterator[int]:
 
 def _descriptors() -> Iterator[str]:
     """What each descriptor points to; the standard library's own long-lived ones are left out."""
-    kept = _descriptors_kept_by_stdlib()
+    kept = _descriptors_kept_by_libraries()
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # the directory's own descriptor is closed by now
             target = os.readlink(f"/proc/self/fd/{name}")
@@ -153,7 +153,7 @@ def _descendants() -> set[int]:
         found = {child.pid for child in psutil.Process().children(recursive=True)}
     except psutil.Error:
         return set()
-    return found - kept_by_stdlib()
+    return found - kept_by_libraries()
 
 
 def _child_lists() -> Iterator[bytes]:
@@ -171,18 +171,29 @@ def _stdlib_server(module: str, instance: str) -> Any:
     return getattr(sys.modules.get(f"multiprocessing.{module}"), instance, None)
 
 
-def kept_by_stdlib() -> set[int]:
-    """Return the pids of the standard library's resource tracker and fork server, which live as long as we do."""
+def kept_by_libraries() -> set[int]:
+    """Return the pids of the resource tracker, the fork server and the zygote, which live as long as we do."""
     tracker = _stdlib_server("resource_tracker", "_resource_tracker")
     server = _stdlib_server("forkserver", "_forkserver")
-    return {pid for pid in (getattr(tracker, "_pid", None), getattr(server, "_forkserver_pid", None)) if pid}
+    found = (getattr(tracker, "_pid", None), getattr(server, "_forkserver_pid", None), getattr(_zygote(), "pid", None))
+    return {pid for pid in found if pid}
 
 
-def _descriptors_kept_by_stdlib() -> set[int]:
+def _descriptors_kept_by_libraries() -> set[int]:
     tracker = _stdlib_server("resource_tracker", "_resource_tracker")
     server = _stdlib_server("forkserver", "_forkserver")
-    found = (getattr(tracker, "_fd", None), getattr(server, "_forkserver_alive_fd", None))
+    found = [getattr(tracker, "_fd", None), getattr(server, "_forkserver_alive_fd", None)]
+    zygote = _zygote()
+    if zygote is not None and zygote.pid:
+        found += [zygote._channel.fileno(), zygote._lifeline]
+    start = sys.modules.get("procession.launch.start")
+    if start is not None and start._lifeline.fds is not None:
+        found += start._lifeline.fds
     return {descriptor for descriptor in found if descriptor is not None}
+
+
+def _zygote() -> Any:
+    return getattr(sys.modules.get("procession.launch.server"), "server", None)
 
 
 def _shm_entries() -> list[str]:
@@ -195,8 +206,11 @@ def _shm_entries() -> list[str]:
 def _is_foreign(name: str) -> bool:
     """Say whether a /dev/shm entry is in use by a process that is not of this run, or gone, and so is not our leak.
 
-    By inode: the C library maps a semaphore under a temporary name, and gives it its own only then.
+    By inode: the C library maps a semaphore under a temporary name, and gives it its own only then.  What joblib
+    and loky make is in use by nobody for some of the time.
     """
+    if name.startswith(("joblib_", "sem.loky-")):
+        return True
     try:
         inode = str((SHM / name).stat().st_ino)
     except FileNotFoundError:

@@ -209,8 +209,9 @@ def _run_at_prompt(text: str, folder: Path, environment: dict[str, str], timeout
             os.close(theirs)
         deadline = time.monotonic() + timeout
         shown = _converse(ours, process, [*typed(text), "raise SystemExit"], deadline)
+        late = time.monotonic() > deadline  # then it has been killed
         code = _wait(process, deadline - time.monotonic())
-    return shown, "", code
+    return shown, "", None if late else code
 
 
 def typed(text: str) -> list[str]:

@@ -67,6 +67,20 @@ def pid_through(gate: Gate, *_: object) -> int:
     return os.getpid()
 
 
+def odd(item: int) -> int:
+    """Return odd items; even ones are wrong."""
+    if item % 2 == 0:
+        raise ValueError(item)
+    return item
+
+
+def through_first(gate: Gate, item: int) -> int:
+    """Wait at the gate with item 0; return the item."""
+    if item == 0:
+        gate.wait()
+    return item
+
+
 def through(gate: Gate, value: Any = None) -> Any:
     """Wait at the gate, then return the value."""
     gate.wait(value)

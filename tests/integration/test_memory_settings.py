@@ -96,12 +96,10 @@ def test_every_kind_of_memory_does_the_same(
     script: Callable[..., Completed], folder: Path, setting: str, method: str
 ) -> None:
     """With each setting arrays, kept results, errors, shared memory and Processes work, and nothing is left."""
-    before = set(os.listdir("/dev/shm"))
     mapped = SETTINGS[setting].format(folder=folder)
     run = script(WORK, args=(method, mapped), env={"PROCESSION_MEMORY": setting, "TMPDIR": str(folder)})
     assert run.check().lines == EXPECTED
     assert os.listdir(folder) == []
-    assert set(os.listdir("/dev/shm")) <= before
 
 
 @methods

@@ -15,6 +15,13 @@ class FakeSource:
 
     style = Style.MAP
     timed = False
+    timeout = None
+    stoppable = False
+    dropped = False
+    queued = False
+    watched = False
+    gives_way = False
+    shunned = 0
 
     def __init__(self, total: int, function: int = 1, chunksize: int | None = None, *, eager: bool = False) -> None:
         self.function = Function(function, b"", f"function {function}")
@@ -28,7 +35,7 @@ class FakeSource:
         """See `Source`; up to the next gap, since a chunk is of consecutive items."""
         return len(self.waiting)
 
-    def cut(self, count: int) -> Chunk:
+    def cut(self, count: int, worker: int = 0) -> Chunk:
         """See `Source`."""
         start = self.waiting.popleft()
         taken = 1
@@ -38,10 +45,16 @@ class FakeSource:
         chunk: Any = Chunk(self, start, taken)  # type: ignore[arg-type]
         return chunk
 
-    def give_back(self, chunk: Chunk, first: int, stop: int | None = None) -> None:
+    def give_back(self, chunk: Chunk, first: int, stop: int | None = None, *, failed: bool = False) -> None:
         """See `Source`."""
         end = chunk.count if stop is None else stop
         self.waiting.extendleft(reversed(range(chunk.start + first, chunk.start + end)))
+        if failed:
+            self.shunned = chunk.worker
+
+    def deliver_error(self, chunk: Chunk, first: int, count: int, error: BaseException) -> None:
+        """See `Source`."""
+        self.outcomes.update(range(chunk.start + first, chunk.start + first + count))
 
     def settle(self, chunk: Chunk) -> None:
         """Count an outcome for every item of the chunk."""

@@ -14,10 +14,17 @@ ROOT = Path(procession.__file__).parent
 
 #: From the top to the bottom; a module may import what is on its own line or below.
 LAYERS = (
-    ("cli",),
-    ("__init__", "pool", "process", "context", "warm", "sharing", "executor", "dummy"),
-    ("connection", "managers", "queues", "reduction", "shared_memory", "sharedctypes", "synchronize"),
+    ("cli", "integrations"),
+    (
+        *("__init__", "pool", "calls", "results", "process", "context", "warm", "sharing", "trigger", "executor"),
+        *("reusable", "installing", "dummy", "managers", "sharedctypes"),
+    ),
+    (
+        *("connection", "queues", "reduction", "shared_memory", "synchronize"),
+        *("forkserver", "heap", "resource_sharer", "resource_tracker", "spawn", "util"),
+    ),
     ("mapping",),
+    ("journal",),
     ("backends",),
     ("engine",),
     ("launch",),
@@ -26,7 +33,7 @@ LAYERS = (
     ("system",),
 )
 #: Words that every layer uses.
-SHARED = ("errors", "outcome", "options", "task")
+SHARED = ("checks", "errors", "outcome", "options", "task")
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 

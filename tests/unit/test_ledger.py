@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +16,7 @@ from procession.wire.messages import Mode
 def pair(no_leaks: None) -> Iterator[tuple[Ledger, Ledger]]:
     """Give the page as its worker has it, and as the parent does."""
     fd = Ledger.create()
-    parent, worker = Ledger(fd), Ledger.adopt(fd)
+    parent, worker = Ledger(os.dup(fd)), Ledger(fd)
     yield worker, parent
     worker.close()
     parent.close()
@@ -41,7 +42,12 @@ def test_the_position_is_the_item_that_runs(pair: tuple[Ledger, Ledger]) -> None
     _open_leaf(worker, Mode.INTS, seq=42, first=1000)
     worker.words[page.DONE] = 17
     worker.words[page.STARTED] = 123
-    assert parent.position() == Position(42, 1017, 123, reading=False)
+    assert parent.position() == Position(42, 1017, 123, reading=False, begun_ns=0)
+    worker.words[page.BEGUN] = 456
+    worker.words[page.BEGUN_AT] = 1017
+    assert parent.position() == Position(42, 1017, 123, reading=False, begun_ns=456)
+    worker.words[page.READING] = True
+    assert parent.position() == Position(42, 1017, 123, reading=True, begun_ns=123)
 
 
 @pytest.mark.parametrize(
@@ -116,3 +122,30 @@ def test_a_full_leaf_fits_its_page(pair: tuple[Ledger, Ledger]) -> None:
     part = parent.peek()
     assert part is not None
     assert len(part.body) == 8 * page.ROWS + page.DATA_SIZE
+
+
+def test_what_comes_behind_a_limit_is_not_read(pair: tuple[Ledger, Ledger]) -> None:
+    """Of a leaf that goes on, as much as was there at an earlier look; nothing, if that was another leaf."""
+    worker, parent = pair
+    _open_leaf(worker, Mode.INTS, first=5)
+    worker.ints[0], worker.ints[1] = 7, 8
+    worker.words[page.DONE] = 2
+    part = parent.peek(6)
+    assert part is not None
+    assert (part.first, part.count, part.body.cast("q").tolist()) == (5, 1, [7])
+    assert parent.peek(5) is None
+    assert parent.peek(3) is None
+
+
+def test_the_place_of_the_running_item(pair: tuple[Ledger, Ledger]) -> None:
+    """The chunk and the index, for a message of the item; none while there is no item, or the leaf is turned."""
+    worker, _parent = pair
+    assert worker.place() is None
+    _open_leaf(worker, Mode.INTS, first=5)
+    worker.words[page.DONE] = 2
+    assert worker.place() == (worker.words[page.CHUNK], 7)
+    worker.words[page.READING] = 1
+    assert worker.place() is None
+    worker.words[page.READING] = 0
+    worker.words[page.LEAF] += 1
+    assert worker.place() is None

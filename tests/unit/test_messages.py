@@ -15,20 +15,26 @@ counts = st.integers(0, 2**32 - 1)
 @given(
     style=st.sampled_from(Style),
     encoding=st.sampled_from(Encoding),
-    timed=st.booleans(),
+    flags=st.tuples(st.booleans(), st.booleans()),
     count=counts,
-    seq=seqs,
-    function=seqs,
+    seqs=st.tuples(seqs, seqs, seqs),
     body=st.binary(max_size=100),
 )
-def test_run(style: Style, encoding: Encoding, timed: bool, count: int, seq: int, function: int, body: bytes) -> None:
+def test_run(
+    style: Style,
+    encoding: Encoding,
+    flags: tuple[bool, bool],
+    count: int,
+    seqs: tuple[int, int, int],
+    body: bytes,
+) -> None:
     """The head of a chunk, its number and its body survive."""
-    head = Run(style, encoding, timed, count, seq, function)
+    head = Run(style, encoding, *flags, count, *seqs)
     data = memoryview(messages.pack_run(head) + body)
     assert data[0] == messages.RUN
     found, rest = messages.unpack_run(data)
     assert (found, bytes(rest)) == (head, body)
-    assert messages.run_seq(data) == seq
+    assert messages.run_seq(data) == seqs[0]
 
 
 @given(
@@ -74,9 +80,24 @@ def test_range(start: int, stop: int, step: int) -> None:
     assert (found.start, found.stop, found.step) == (start, stop, step)
 
 
+@given(
+    seq=seqs,
+    index=counts,
+    n=st.floats(allow_nan=False),
+    total=st.none() | st.floats(allow_nan=False),
+    message=st.text(max_size=50).filter(lambda text: text.isprintable()),
+)
+def test_progress(seq: int, index: int, n: float, total: float | None, message: str) -> None:
+    """What an item tells of itself survives, with a total or without."""
+    data = memoryview(messages.pack_progress(seq, index, n, total, message))
+    assert data[0] == messages.PROGRESS
+    assert messages.unpack_progress(data) == (seq, index, n, total, message)
+
+
 def test_kinds_differ() -> None:
     """No two kinds of message have the same first byte, and none is the mark of a spilled one."""
-    names = ["DEFINE", "MAIN", "RUN", "FORGET", "STREAMS", "EXIT", "READY", "FAILED", "PART", "REFUSED", "OUTPUT"]
+    names = ["DEFINE", "MAIN", "RUN", "FORGET", "REPORTING", "EXIT", "READY", "FAILED", "PART", "REFUSED", "OUTPUT"]
+    names += ["NOTICE", "PROGRESS", "ARENA"]
     kinds = [getattr(messages, name) for name in names]
     assert len(set(kinds)) == len(kinds)
     assert 0 not in kinds

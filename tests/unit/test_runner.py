@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import tasks
 
+from procession.system import STOP_SIGNAL
 from procession.wire import ledger as page
 from procession.wire.channel import Channel, socket_pair
 from procession.wire.ledger import Ledger
@@ -19,8 +22,9 @@ from procession.wire.messages import ARENA, Encoding, Part, Run, Style, pack_fra
 from procession.wire.outcomes import read_outcomes
 from procession.wire.serial import Encoder, loads
 from procession.wire.views import Views
+from procession.worker.calling import read_items
 from procession.worker.memory import Limits, Memory
-from procession.worker.runner import Runner, read_items
+from procession.worker.runner import Runner
 
 
 class Bench:
@@ -28,7 +32,7 @@ class Bench:
 
     def __init__(self) -> None:
         fd = Ledger.create()
-        self.seen, self.written = Ledger(fd), Ledger.adopt(fd)
+        self.seen, self.written = Ledger(os.dup(fd)), Ledger(fd)
         ours, theirs = socket_pair()
         self.ours, self.theirs = Channel(ours, many_fds=True), Channel(theirs)
         self.memory = Memory(self.theirs, self.written, Limits(1 << 30, 1 << 30))
@@ -43,6 +47,7 @@ class Bench:
             options.get("style", Style.MAP),
             options.get("encoding", Encoding.BATCH),
             options.get("timed", False),
+            options.get("stoppable", False),
             len(items),
             self.seq,
             options.get("function_id", 1),
@@ -51,7 +56,7 @@ class Bench:
         reader = threading.Thread(target=self._read, args=(parts,))
         reader.start()
         self.runner.begin(head)
-        self.runner.run(head, function, items)
+        self.runner.run(head, function, [items])
         reader.join(20)
         assert not reader.is_alive()
         return parts
@@ -67,12 +72,14 @@ class Bench:
 
     def close(self) -> None:
         """Give everything back."""
+        signal.signal(STOP_SIGNAL, signal.SIG_DFL)
         self.runner = None  # type: ignore[assignment]
         self.memory.close()
         self.views.close()
         for each in (self.ours, self.theirs):
             each.close()
         self.seen.close()
+        self.written.close()
 
 
 @pytest.fixture
@@ -88,7 +95,7 @@ def _outcomes(parts: list[Part], count: int) -> list[Any]:
     found: list[Any] = []
     for part in parts:
         assert part.first == len(found)
-        values, errors, seconds, _sizes = read_outcomes(part)
+        values, errors, seconds, *_ = read_outcomes(part)
         assert (seconds is not None) == part.timed
         assert seconds is None or all(0 <= each < 60 for each in seconds)
         found += [errors.get(at, value) for at, value in enumerate(values)]
@@ -183,7 +190,7 @@ def test_items_become_calls(
 ) -> None:
     """An item is the argument, the arguments, or arguments and keywords, pickled together or apart."""
     function = tasks.double if style is Style.MAP else tasks.add
-    head = Run(style, encoding, False, len(items), 1, 1)
+    head = Run(style, encoding, False, False, len(items), 1, 1)
     body = (
         pickle.dumps(items) if encoding is Encoding.BATCH else b"".join(pack_frames([pickle.dumps(i) for i in items]))
     )

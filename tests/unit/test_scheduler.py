@@ -9,9 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from procession.engine.accounts import Accounts
 from procession.engine.pace import CREDIT_LIMIT
 from procession.engine.scheduler import Scheduler, Slot, SlotState
-from procession.errors import InternalError
+from procession.errors import InternalError, TaskCancelled
 
 from .fakes import FakeSource
 
@@ -28,6 +29,12 @@ def _scheduler(workers: int, *, hot: int = 2, quota: int | None = None, ready: b
 def _add(scheduler: Scheduler, source: FakeSource) -> FakeSource:
     scheduler.add_source(source)  # type: ignore[arg-type]
     return source
+
+
+def _give_back(scheduler: Scheduler, chunks: list[Any], skip: int | None = None) -> Accounts:
+    accounts = Accounts(scheduler)
+    accounts.give_back(chunks, skip)
+    return accounts
 
 
 def _run_all(scheduler: Scheduler, seconds_per_item: float = 1e-3) -> list[tuple[int, int, int]]:
@@ -106,6 +113,32 @@ def test_sources_are_served_in_the_order_of_their_arrival() -> None:
     assert seen == [first] * 3 + [second] * 3
 
 
+def test_a_stream_gives_way_to_what_comes_after_it() -> None:
+    """It may never end, so others get their turn after each of its chunks."""
+    scheduler = _scheduler(1)
+    stream = FakeSource(4, 1)
+    stream.gives_way = True
+    _add(scheduler, stream)
+    other = _add(scheduler, FakeSource(2, 2))
+    seen = []
+    while assigned := scheduler.assign():
+        for slot, chunk in assigned:
+            seen.append(chunk.source)
+            scheduler.on_final(slot, chunk, 0.5)
+    assert seen == [stream, other, other, stream, stream, stream]
+
+
+def test_a_source_is_queued_once() -> None:
+    """However often it is announced; and it says so until it has nothing left."""
+    scheduler = _scheduler(1)
+    source = FakeSource(1)
+    for _ in range(3):
+        scheduler.add_source(source)  # type: ignore[arg-type]
+    assert (scheduler.sources(), source.queued) == ([source], True)
+    scheduler.assign()
+    assert (scheduler.sources(), source.queued) == ([], False)
+
+
 def test_a_worker_that_starts_holds_one_chunk() -> None:
     """A chunk may wait for its worker to be up; a second one does not."""
     scheduler = _scheduler(2, ready=False)
@@ -137,7 +170,7 @@ def test_a_quota_is_kept() -> None:
     (slot,) = scheduler.slots.values()
     for _ in range(3):
         [(slot, chunk)] = scheduler.assign()
-        scheduler.take_back(slot, {chunk.seq})
+        _give_back(scheduler, scheduler.take_back(slot, {chunk.seq}))
     for _ in range(2):
         [(slot, chunk)] = scheduler.assign()
         scheduler.on_final(slot, chunk, 0.5)
@@ -157,14 +190,44 @@ def test_a_retiring_worker_finishes_and_gets_no_more() -> None:
     assert scheduler.remove_slot(slot) == []
 
 
-def test_taking_back_skips_the_item_at_fault() -> None:
+def test_giving_back_skips_the_item_at_fault() -> None:
     """An item that has its outcome already is not given out again with its neighbours."""
     scheduler = _scheduler(1)
     source = _add(scheduler, FakeSource(5, chunksize=5))
     [(slot, chunk)] = scheduler.assign()
-    scheduler.take_back(slot, {chunk.seq}, skip=2)
+    _give_back(scheduler, scheduler.take_back(slot, {chunk.seq}), skip=2)
     _run_all(scheduler)
     assert source.outcomes == dict.fromkeys([0, 1, 3, 4], 1)
+
+
+def test_what_is_cancelled_is_not_given_out_again() -> None:
+    """Items of a chunk that is taken back have the outcomes that they are doomed to, the others run."""
+    scheduler = _scheduler(1)
+    source = _add(scheduler, FakeSource(5, chunksize=5))
+    [(slot, chunk)] = scheduler.assign()
+    error = TaskCancelled("")
+    chunk.doom = {1: error, 3: error}
+    accounts = _give_back(scheduler, scheduler.take_back(slot, {chunk.seq}))
+    assert [args for _run, args in accounts.errands] == [(chunk, 3, 1, error), (chunk, 1, 1, error)]
+    _run_all(scheduler)
+    assert source.outcomes == dict.fromkeys([0, 2, 4], 1)
+
+
+def test_an_item_that_failed_goes_to_another_worker() -> None:
+    """One that is idle, or one that can still be started; the same if there is no other."""
+    for workers, limit, expected in ((2, 2, 1), (1, 2, 0), (1, 1, 1)):
+        scheduler = Scheduler(limit, 2)
+        for _ in range(workers):
+            scheduler.on_ready(scheduler.add_slot(None))
+        source = _add(scheduler, FakeSource(1))
+        [(slot, chunk)] = scheduler.assign()
+        scheduler.on_final(slot, chunk, 0.1)
+        source.give_back(chunk, 0, failed=True)
+        scheduler.return_source(source)
+        found = [each for each, _chunk in scheduler.assign()]
+        assert len(found) == expected
+        assert (slot in found) == (limit == 1)
+        assert scheduler.shortage() == 1 - expected
 
 
 def test_a_report_out_of_order_is_a_bug() -> None:
@@ -250,7 +313,7 @@ class Life(RuleBasedStateMachine):
     def unburden(self, data: st.DataObject) -> None:
         """What a worker has not begun is taken back."""
         slot = data.draw(st.sampled_from(self.scheduler.busy_slots()))
-        self.scheduler.take_back(slot, {chunk.seq for chunk in list(slot.chunks)[1:]})
+        _give_back(self.scheduler, self.scheduler.take_back(slot, {chunk.seq for chunk in list(slot.chunks)[1:]}))
 
     @precondition(lambda self: self.scheduler.slots)
     @rule(data=st.data())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from procession.engine.supervisor import End, Supervisor
 
 FAILURES = (End.IDLE, End.UNSTARTED)
-HARMLESS = (End.PLANNED, End.WITH_ITEM)
+HARMLESS = (End.PLANNED, End.WITH_ITEM, End.UNUSED)
 
 
 @pytest.mark.parametrize("end", HARMLESS)
@@ -21,12 +21,20 @@ def test_planned_ends_and_costly_items_never_break_a_pool(end: End, times: list[
 
 
 @pytest.mark.parametrize("end", FAILURES)
-@pytest.mark.parametrize(("workers", "limit"), [(1, 3), (3, 3), (8, 8), (64, 64)])
+@pytest.mark.parametrize(("workers", "limit"), [(1, 5), (5, 5), (8, 8), (64, 64)])
 def test_a_pool_bears_so_many_failures_at_once(end: End, workers: int, limit: int) -> None:
-    """As many workers as there are, and at least three, may end with nothing done; one more breaks the pool."""
+    """As many workers as there are, and at least five, may end with nothing done; one more breaks the pool."""
     supervisor = Supervisor(workers)
     assert all(supervisor.on_end(end, 5.0) for _ in range(limit))
     assert not supervisor.on_end(end, 5.0)
+
+
+def test_the_loss_of_a_server_is_one_failure() -> None:
+    """All its workers end at once; servers that are lost again and again break the pool all the same."""
+    supervisor = Supervisor(8)
+    assert all(supervisor.on_end(End.LOST, 1.0) for _ in range(50))
+    ends = [supervisor.on_end(End.LOST, 1.0 + n * Supervisor.LOSS_SECONDS) for n in range(1, 9)]
+    assert ends == [True] * 7 + [False]
 
 
 def test_old_failures_are_forgotten() -> None:
@@ -45,7 +53,7 @@ def test_success_clears_the_record() -> None:
 
 
 @given(
-    events=st.lists(st.tuples(st.sampled_from([*End, None]), st.floats(0, 20)), max_size=80),
+    events=st.lists(st.tuples(st.sampled_from([*FAILURES, *HARMLESS, None]), st.floats(0, 20)), max_size=80),
     workers=st.integers(1, 10),
 )
 def test_the_verdict_is_the_count_in_the_window(events: list[tuple[End | None, float]], workers: int) -> None:
@@ -60,4 +68,4 @@ def test_the_verdict_is_the_count_in_the_window(events: list[tuple[End | None, f
         if end in FAILURES:
             failures.append(now)
         recent = [at for at in failures if at >= now - Supervisor.WINDOW_SECONDS]
-        assert supervisor.on_end(end, now) == (end in HARMLESS or len(recent) <= max(3, workers))
+        assert supervisor.on_end(end, now) == (end in HARMLESS or len(recent) <= max(5, workers))
