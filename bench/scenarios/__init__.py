@@ -10,14 +10,18 @@ from bench.scenarios import (
     call,
     frames,
     import_time,
+    journal,
     many_small,
     map_chunk1,
     map_tiny,
+    progress,
     row_blocks,
     share,
     skewed,
     start,
+    stream,
     submit,
+    uneven,
     workers,
 )
 
@@ -39,5 +43,9 @@ SCENARIOS: dict[str, Scenario] = {
         many_small,
         share,
         frames,
+        stream,
+        journal,
+        progress,
+        uneven,
     )
 }
