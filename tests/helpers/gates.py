@@ -80,11 +80,13 @@ class Gate:
 
     def open(self) -> None:
         """Let everybody through, for good."""
-        if self._descriptor is not None:
+        # Taken out first: a test may end as soon as its gate is unlocked, and its fixture opens the gate once more while
+        # the thread that unlocked it has not yet come to closing it.
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
             # Unlocked by name: a forked child shares the open file, so that closing it here would not unlock it.
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-            os.close(self._descriptor)
-            self._descriptor = None
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
 
 
 def stuck(gate: Gate) -> None:

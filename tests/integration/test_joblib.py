@@ -254,8 +254,10 @@ def test_a_slow_head_holds_up_a_bounded_number(gate: Gate) -> None:
             yield delayed(operator.neg)(number)
 
     found = Parallel(return_as="generator", batch_size=1)(calls())
-    threading.Timer(0.3, gate.open).start()
+    opener = threading.Timer(0.3, gate.open)  # what is not bounded pulls thousands in that time
+    opener.start()
     next(found)
+    opener.join()
     assert next(found) == 0
     assert next(pulled) < 30
     with warnings.catch_warnings():
