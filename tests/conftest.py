@@ -19,7 +19,7 @@ if leaks.MARK not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:  # each 
 
 FAILED = pytest.StashKey[bool]()
 MARKERS = (
-    "thorough: many variations; CI runs them on the default Python only",
+    "thorough: many variations, or what no other Python could do otherwise; CI runs them on the default Python only",
     "table: every way to die, times where, times how it was called; make table",
     "large: objects of more than 4 GiB; left out unless asked for",
     "not_in_stdlib(reason): the standard library is known to fail this, and why; left out when it is the subject",

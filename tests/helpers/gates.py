@@ -80,7 +80,7 @@ class Gate:
 
     def open(self) -> None:
         """Let everybody through, for good."""
-        # Taken out first: a test may end as soon as its gate is unlocked, and its fixture opens the gate once more while
+        # Taken out first: a test may end as soon as its gate is unlocked, and its fixture opens it once more while
         # the thread that unlocked it has not yet come to closing it.
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:

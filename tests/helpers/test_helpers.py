@@ -19,6 +19,8 @@ from tests.helpers.eventually import eventually
 from tests.helpers.gates import Gate, Notes
 from tests.helpers.scripts import Completed, Via, typed
 
+pytestmark = pytest.mark.thorough
+
 
 @contextlib.contextmanager
 def _descriptor() -> Iterator[None]:

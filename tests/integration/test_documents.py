@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tests.helpers.scripts import ROOT, Completed
 
+pytestmark = pytest.mark.thorough
+
 SNIPPET = re.compile(r"^```python\n((?:(?!```).)*)^```\n+```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 IMPORT = re.compile(r"^(?:import|from) (\w+)", re.MULTILINE)
 DOCUMENTS = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]

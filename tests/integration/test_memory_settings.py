@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from tests.helpers.scripts import ROOT, Completed
 
+pytestmark = pytest.mark.thorough
+
 SETTINGS = {"memfd": "/memfd:", "shm": "/dev/shm/", "file": "{folder}/"}
 METHODS = ("forkserver", "spawn", "fork")
 settings = pytest.mark.parametrize("setting", SETTINGS)

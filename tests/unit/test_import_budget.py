@@ -34,7 +34,7 @@ def test_the_package_is_light() -> None:
 
 def test_a_pool_brings_no_more_than_the_standard_one() -> None:
     """Looking up `procession.Pool` loads four modules, besides our own, that the standard pools do without."""
-    # dataclasses, which ours are written with, loads inspect; how many modules that loads differs from Python to Python.
+    # dataclasses, which ours are written with, loads inspect; how many that loads differs from Python to Python.
     standard = _loaded("import multiprocessing.pool, concurrent.futures.process, dataclasses")
     more = {name for name in _loaded("import procession; procession.Pool") - standard if "procession" not in name}
     public = {name for name in more if not name.startswith("_") and not name.startswith("typing.")}
