@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import signal
 import subprocess
@@ -117,6 +118,9 @@ def test_items_are_split_and_globbed(batch: CommandLine) -> None:
         (("a", "--journal", "no/such/folder.db"), "JournalFailed: the journal"),
         (("a", "--max-failures", "lots"), "max_failures must be"),
         (("a", "--seed", "-1"), "seed must be 0 or more"),
+        (("a", "--tag"), "--tag is about what commands print: it goes with --shell"),
+        (("a", "-k"), "--keep-order is about what commands print: it goes with --shell"),
+        (("a", "--shell", "--tag", "--output", "-"), "which with --output - stands in the records"),
     ],
 )
 def test_mistakes(refused: Callable[..., str], arguments: tuple[str, ...], says: str) -> None:
@@ -261,7 +265,31 @@ def test_a_command_that_fails(batch: CommandLine) -> None:
     assert (finished.returncode, finished.stdout) == (1, "out x\n")
     assert "  x: exit code 3: why" in finished.stderr
     (record,) = batch.records("--shell", "echo {}; echo e >&2", "y")
-    assert record["value"] == {"stdout": "y\n", "stderr": "e\n"}
+    assert record["value"] == {"exitcode": 0, "stdout": "y\n", "stderr": "e\n"}
+    finished = batch.map("--shell", "echo out; exit 3", "z", "--output", "-")
+    record = json.loads(finished.stdout)
+    assert (record["outcome"], record["value"]) == ("error", {"exitcode": 3, "stdout": "out\n", "stderr": ""})
+
+
+def test_what_is_cut_off_is_said(batch: CommandLine) -> None:
+    """Of a command that writes more than is kept."""
+    finished = batch.map("--shell", "head -c {} /dev/zero", "68000000")
+    assert len(finished.stdout) == 64 << 20
+    assert "only the first 67,108,864 of 68,000,000 bytes of stdout are kept" in finished.stderr
+
+
+def test_ctrl_c_asks_commands_to_end(batch: CommandLine) -> None:
+    """They get a SIGTERM first, and a moment to heed it; none is begun behind that."""
+    os.mkfifo(batch.folder / "begun")
+    command = "trap 'echo {} >> trapped; exit 1' TERM; echo {} > begun; sleep 1000 & wait"
+    with os.fdopen(os.open(batch.folder / "begun", os.O_RDWR), "rb", buffering=0) as begun:
+        process = batch.start("map", "--shell", command, "-j2", "a", "b", "c", "d")
+        started = begun.readline() + begun.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=DEADLINE)
+    assert process.returncode == 130
+    assert sorted((batch.folder / "trapped").read_bytes().split()) == sorted(started.split())
+    assert batch.left_over() == []
 
 
 def test_lines_are_tagged(batch: CommandLine) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from procession.cli.outputs import plain
+
 _SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
@@ -46,7 +48,7 @@ def _rows(journal: str, function: str | None) -> Iterator[dict[str, Any]]:
     from procession.journal.reading import iterate_journal
 
     for row in iterate_journal(journal, function):
-        yield {**asdict(row), "value": row.value, "finished": row.finished.isoformat()}
+        yield {**asdict(row), "value": plain(row.value), "finished": row.finished.isoformat()}
 
 
 def _write_lines(file: Any, rows: Iterator[dict[str, Any]]) -> None:

@@ -21,6 +21,7 @@ import click
 from procession.cli.calling import Spread
 from procession.cli.completing import complete_target
 from procession.cli.failures import Failures
+from procession.cli.interrupts import held_back
 from procession.cli.items import SEPARATOR, Items, Wanted, open_items
 from procession.cli.options import ITEM_OPTIONS, JOURNAL_OPTIONS, OUTPUT_OPTIONS, RUN_OPTIONS, checked
 from procession.cli.outputs import Folder, Output, open_output
@@ -58,7 +59,8 @@ def map_command(context: click.Context, /, target: str, items: tuple[str, ...], 
     A line of --output has the keys
       item      as it was given
       outcome   ok, error, died, timed_out or cancelled
-      value     what the function returned; what JSON cannot hold, as its repr
+      value     what the function returned; what JSON cannot hold, as its repr; of a command
+                its exitcode, stdout and stderr, also if it has failed
       error     null, or "Type: message"
       seconds   how long it ran in its worker
 
@@ -81,6 +83,7 @@ def map_command(context: click.Context, /, target: str, items: tuple[str, ...], 
         combine,
         options["split"],
     )
+    _check_printing(shell, options)
     function: Any = Shell(target) if shell else resolve(target)
     pool_options, call_options = checked(options)
     with ExitStack() as stack:
@@ -97,8 +100,18 @@ def map_command(context: click.Context, /, target: str, items: tuple[str, ...], 
         )
         if shell and options["output"] != "-":
             outputs.append(Printed(tag=options["tag"]))
+        stack.enter_context(held_back())
         status = _record(outcomes, feed, outputs, options)
     context.exit(status)
+
+
+def _check_printing(shell: bool, options: dict[str, Any]) -> None:
+    """On failure: click.UsageError, when something is said of what is printed, and nothing is."""
+    for name, words in (("keep_order", "-k, --keep-order"), ("tag", "--tag")):
+        if options[name] and not shell:
+            raise click.UsageError(f"{words} is about what commands print: it goes with --shell")
+        if options[name] and options["output"] == "-":
+            raise click.UsageError(f"{words} is about what commands print, which with --output - stands in the records")
 
 
 def _combination(zipped: bool, product: bool, items: tuple[str, ...]) -> str | None:
@@ -155,7 +168,13 @@ def _outcomes(
         items = _Sized(items, feed.total)
     try:
         with Pool(**pool_options) as pool:
-            yield from pool.outcomes(function, items, chunksize=chunksize, **options)
+            try:
+                yield from pool.outcomes(function, items, chunksize=chunksize, **options)
+            except (KeyboardInterrupt, GeneratorExit):
+                if isinstance(function, Shell):  # the commands have been asked to end, and may take a moment for it
+                    pool.close()
+                    pool.join()
+                raise
     except (InternalError, TooManyFailures):
         raise
     except ProcessionError as error:

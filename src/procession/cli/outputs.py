@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 import click
 
 from procession.cli.failures import describe
-from procession.cli.shell import Result
+from procession.cli.shell import Result, captured
 
 if TYPE_CHECKING:
     from procession import Outcome
@@ -156,16 +156,17 @@ def _fields(item: Any, outcome: Outcome) -> dict[str, Any]:
     return {
         "item": item_field(item),
         "outcome": outcome.kind.value,
-        "value": _value(outcome.value) if ok else None,
+        "value": plain(captured(outcome) or (outcome.value if ok else None)),
         "error": None if ok else describe(outcome),
         "seconds": round(outcome.seconds, 6),
     }
 
 
-def _value(value: Any) -> Any:
-    """A value as it is; what a shell command has written, by the names of the streams."""
+def plain(value: Any) -> Any:
+    """A value as it is; of a shell command its exit code, and what it has written by the names of the streams."""
     if isinstance(value, Result):
-        return {name: written.decode("utf-8", "replace") for name, written in value._asdict().items()}
+        stdout, stderr = (each.decode("utf-8", "replace") for each in (value.stdout, value.stderr))
+        return {"exitcode": value.exitcode, "stdout": stdout, "stderr": stderr}
     return value
 
 

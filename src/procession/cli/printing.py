@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from procession.cli.shell import captured
+
 if TYPE_CHECKING:
     from procession import Outcome
 
@@ -19,11 +21,12 @@ class Printed:
         """See `Output`."""
         from procession.engine.screen import screen
 
-        source = outcome.value if outcome.error is None else outcome.error
+        result = captured(outcome)
+        if result is None:
+            return
         with screen.above():
-            for stream, data in ((sys.stdout, source), (sys.stderr, source)):
-                written = getattr(data, "stdout" if stream is sys.stdout else "stderr", None)
-                if stream is not None and isinstance(written, bytes) and written:
+            for stream, written in ((sys.stdout, result.stdout), (sys.stderr, result.stderr)):
+                if stream is not None and written:
                     stream.flush()
                     stream.buffer.write(self._tagged(item, written))
                     stream.flush()

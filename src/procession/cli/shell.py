@@ -14,7 +14,7 @@ import tempfile
 from contextlib import suppress
 from typing import IO, Any, NamedTuple
 
-#: What is kept of each stream of a command; the rest is cut off.
+#: What is kept of each stream of a command; the rest is cut off, and that is said on its stderr.
 AT_MOST = 64 << 20
 
 #: A command that has to end has so long after SIGTERM; the worker itself is killed one second after it was asked.
@@ -24,24 +24,24 @@ _REPLACED = re.compile(r"\{(#|\.|/|//|/\.|[0-9]+)?\}")
 
 
 class Result(NamedTuple):
-    """What a command has written; it has succeeded."""
+    """What a command has written, and how it has ended."""
 
     stdout: bytes
     stderr: bytes
+    exitcode: int = 0
 
 
 class CommandFailed(Exception):
-    """A command has ended with another exit code than 0, or by a signal."""
+    """A command has ended with another exit code than 0, or by a signal, whose number is negative then."""
 
-    def __init__(self, exitcode: int, stdout: bytes, stderr: bytes) -> None:
-        super().__init__(exitcode, stdout, stderr)
-        self.exitcode = exitcode
-        self.stdout = stdout
-        self.stderr = stderr
+    def __init__(self, result: Result) -> None:
+        super().__init__(result)
+        self.result = result
 
     def __str__(self) -> str:
-        last = self.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        how = f"exit code {self.exitcode}" if self.exitcode >= 0 else f"killed by signal {-self.exitcode}"
+        last = self.result.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        code = self.result.exitcode
+        how = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
         return f"{how}: {last}" if last else how
 
 
@@ -99,17 +99,17 @@ class Shell:
             number, item = item
         script, given = self.script(item, number)
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", script, "sh", *given], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
-            )
+            words = ["/bin/sh", "-c", script, "sh", *given]
             try:
-                code = process.wait()
-            except BaseException:  # its time is over, or the run is
-                _end(process)
+                code = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr).wait()
+            except BaseException:  # its time is over, or the run is; also while `Popen` waits for it to begin
+                _end_children()
                 raise
+            cut = _what_is_cut(stdout=stdout, stderr=stderr)
+            result = Result(_read(stdout), cut + _read(stderr), code)
             if code:
-                raise CommandFailed(code, _read(stdout), _read(stderr))
-            return Result(_read(stdout), _read(stderr))
+                raise CommandFailed(result)
+            return result
 
 
 class Quotes:
@@ -176,15 +176,28 @@ def _read(file: IO[bytes]) -> bytes:
     return file.read(AT_MOST)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a command with all that it has started: politely, then for certain."""
+def _what_is_cut(**streams: IO[bytes]) -> bytes:
+    """A line for each stream of which not all is kept."""
+    sizes = {name: os.fstat(file.fileno()).st_size for name, file in streams.items()}
+    lines = [
+        f"procession: only the first {AT_MOST:,} of {size:,} bytes of {name} are kept; it could write to a file\n"
+        for name, size in sizes.items()
+        if size > AT_MOST
+    ]
+    return "".join(lines).encode()
+
+
+def captured(outcome: Any) -> Result | None:
+    """What the command of an item has written, also if it has failed; None if it has not come to an end."""
+    source = outcome.error.result if isinstance(outcome.error, CommandFailed) else outcome.value
+    return source if isinstance(source, Result) else None
+
+
+def _end_children() -> None:
+    """End the command that this process runs, with all that it has started: politely, then for certain."""
     import psutil
 
-    try:
-        tree = [psutil.Process(process.pid)]
-        tree += tree[0].children(recursive=True)
-    except psutil.Error:
-        tree = []
+    tree = psutil.Process().children(recursive=True)
     for each in tree:
         with suppress(psutil.Error):
             each.terminate()
@@ -192,5 +205,4 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     for each in alive:
         with suppress(psutil.Error):
             each.kill()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE_SECONDS)
+    psutil.wait_procs(alive, timeout=GRACE_SECONDS)
