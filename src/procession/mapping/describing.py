@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from procession.engine.work import Chunk
+from procession.mapping.waiting import Plain
 from procession.wire.messages import Style
 from procession.wire.parcel import Frame, Parcel
 from procession.wire.serial import loads
@@ -26,7 +27,10 @@ def shorten(value: Any) -> str:
 
 def describe_item(chunk: Chunk, index: int, style: Style) -> str:
     """A short text of an item of a chunk with frames; they are gone when all of it is done."""
-    return describe_frame(chunk.frames[index], style) if chunk.frames else "an item that is done"
+    if not chunk.frames:
+        return "an item that is done"
+    frame = chunk.frames[index]
+    return shorten(frame) if isinstance(chunk.frames, Plain) else describe_frame(frame, style)
 
 
 def describe_frame(frame: Frame, style: Style) -> str:

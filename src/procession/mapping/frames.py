@@ -1,12 +1,12 @@
 """The source of an iterator or a map that goes on by itself: items that are pickled one by one, as they are added.
 
 They are pickled when they are handed in, since after that the caller may do with them what it likes (a generator
-may fill the same buffer again).
+may fill the same buffer again); but for plain ones, with which it can do nothing, see ``waiting``.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import pickle
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from procession.engine.work import Chunk, Encoded
 from procession.mapping.delivering import Collecting
 from procession.mapping.describing import describe_item
 from procession.mapping.retries import Again
+from procession.mapping.waiting import Plain, Waiting, is_plain
 from procession.wire.channel import FDS_LIMIT
 from procession.wire.mainmodule import Definition
 from procession.wire.messages import Encoding, Style, pack_frames
@@ -66,7 +67,7 @@ class Frames(Collecting):
         self._sizes: dict[int, int] = {}
         # Each is counted by one thread at a time: by whoever adds, and by whoever drives.
         self._bytes_added = self._bytes_done = 0
-        self._frames: deque[tuple[int, Any, tuple[Definition, ...]]] = deque()
+        self._waiting = Waiting()
         self._added = 0
 
     def add(self, item: Any, before_wait: Callable[[], object]) -> None:
@@ -75,12 +76,16 @@ class Frames(Collecting):
         ``before_wait`` is called when there is no room for it, before waiting for some.  On failure:
         ``NotPicklable``, ``MemoryError``, and nothing is added.
         """
+        if is_plain(item):
+            self._waiting.add_plain(self._added, item)
+            self._added += 1
+            return
         exclusive = self.retries is None  # else it may be read twice
         frame, definitions = self._encode(item, f"item {self._added}", self._known, before_wait, exclusive=exclusive)
         if type(frame) is Parcel:
             self._sizes[self._added] = frame.nbytes
             self._bytes_added += frame.nbytes
-        self._frames.append((self._added, frame, definitions))
+        self._waiting.add(self._added, frame, definitions)
         self._added += 1
 
     @property
@@ -94,6 +99,7 @@ class Frames(Collecting):
 
     def skip(self) -> int:
         """Leave out an item that got its outcome otherwise; return its position."""
+        self._waiting.close_run()
         self._added += 1
         return self._added - 1
 
@@ -104,27 +110,32 @@ class Frames(Collecting):
 
     def left(self) -> int:
         """See ``Source``."""
-        return len(self._frames)
+        return self._waiting.count
 
     @property
     def shunned(self) -> int:
         """See ``Source``."""
-        return self._failed_in.get(self._frames[0][0], 0) if self._failed_in and self._frames else 0
+        return self._failed_in.get(self._waiting.first, 0) if self._failed_in and self._waiting.count else 0
 
     def cut(self, count: int, worker: int = 0) -> Chunk:
         """See ``Source``."""
+        waiting = self._waiting
         if worker and self.shunned == worker:
-            self._frames.rotate(-1)  # others first
-        start, frame, definitions = self._frames.popleft()
+            waiting.put_off()  # others first
+        plain = waiting.take_plain(count)
+        if plain is not None:
+            start, items = plain
+            self._failed_in.pop(start, None)
+            return Chunk(self, start, len(items), items)
+        start, frame, definitions = waiting.take()
         self._failed_in.pop(start, None)
         frames, needed = [frame], list(definitions)
         load = Load(frame)
-        while len(frames) < count and self._frames:
-            if self._frames[0][0] != start + len(frames):
-                break  # an item in between has been skipped
-            if self._sizes and not load.takes(self._frames[0][1]):
+        while len(frames) < count:
+            following = waiting.peek(start + len(frames))
+            if following is None or (self._sizes and not load.takes(following)):
                 break
-            _position, frame, definitions = self._frames.popleft()
+            _position, frame, definitions = waiting.take()
             frames.append(frame)
             needed.extend(definitions)
         return Chunk(self, start, len(frames), frames, definitions=tuple(needed))
@@ -133,17 +144,21 @@ class Frames(Collecting):
         """See ``Source``."""
         frames = chunk.frames or []
         end = chunk.count if stop is None else stop
-        for index in range(end - 1, first - 1, -1):
-            self._frames.appendleft((chunk.start + index, frames[index], chunk.definitions))
-            if failed:
-                self._failed_in[chunk.start + index] = chunk.worker
+        part = frames[first:end]
+        kept = Plain(part) if isinstance(frames, Plain) else part
+        self._waiting.put_back(chunk.start + first, kept, chunk.definitions, singly=failed)
+        if failed:
+            for position in range(chunk.start + first, chunk.start + end):
+                self._failed_in[position] = chunk.worker
 
     def item(self, chunk: Chunk, index: int) -> Any:
         """See ``Source``."""
         return (chunk.frames or [])[index]
 
     def encode(self, chunk: Chunk, store: Store) -> Encoded:
-        """See ``Source``; the frames are there already."""
+        """See ``Source``; the frames are there already, or take no code of the user's."""
+        if isinstance(chunk.frames, Plain):
+            return Encoded(Encoding.BATCH, [pickle.dumps(list(chunk.frames), 5)])
         return encode_frames(chunk)
 
     def take(self, chunk: Chunk, first: int, outcomes: Outcomes) -> None:

@@ -1,0 +1,156 @@
+"""What waits of a source that is fed item by item: pickled items one by one, plain ones in runs.
+
+Plain items (numbers, short texts) are copies of themselves, so they need not be pickled before their feeder goes on;
+the pickle of a hundred takes a tenth of the time of a hundred pickles.
+
+One thread adds, another takes, with the engine's lock; neither waits for the other, so that adding costs no lock:
+    taker: the last run is used up, removes it | adder: has found that run, appends to it: the item is lost
+So a run is removed only when the adder has closed it, after which it never touches it again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from procession.wire.mainmodule import Definition
+
+#: Items of one run: what has been taken of it is kept until all of it has.
+_RUN_LENGTH = 2048
+
+#: Characters or bytes of a text, and members of a tuple, that is plain.
+_TEXT_LIMIT = 256
+_TUPLE_LIMIT = 8
+
+_NUMBERS = frozenset({int, float, bool, complex, type(None)})
+
+
+class Plain(list[Any]):
+    """Items that are pickled together, when they are sent."""
+
+
+class _Run:
+    """Plain items one after another."""
+
+    __slots__ = ("closed", "items", "start", "taken")
+
+    def __init__(self, start: int, items: list[Any], *, closed: bool = False) -> None:
+        self.start = start
+        self.items = items
+        self.taken = 0
+        self.closed = closed  #: nothing will be added
+
+
+#: A position, the pickle of its item, and what that needs of __main__.
+_Single = tuple[int, Any, tuple[Definition, ...]]
+
+
+class Waiting:
+    """The items that wait, with their positions."""
+
+    def __init__(self) -> None:
+        self._entries: deque[_Single | _Run] = deque()
+        self._open: _Run | None = None  # the adder's
+        self._added = self._taken = 0  # counted by the adder, and by the taker
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return max(0, self._added - self._taken)  # the taker may have one that the adder has not counted yet
+
+    # By the adder.
+
+    def add(self, position: int, frame: Any, definitions: tuple[Definition, ...]) -> None:
+        """Add a pickled item."""
+        self.close_run()
+        self._entries.append((position, frame, definitions))
+        self._added += 1
+
+    def add_plain(self, position: int, item: Any) -> None:
+        """Add a plain item; its position is the next one, unless the run was closed."""
+        run = self._open
+        if run is None or len(run.items) >= _RUN_LENGTH:
+            self.close_run()
+            run = self._open = _Run(position, [item])
+            self._entries.append(run)
+        else:
+            run.items.append(item)
+        self._added += 1
+
+    def close_run(self) -> None:
+        """The next plain item does not follow the last."""
+        if self._open is not None:
+            self._open.closed = True
+            self._open = None
+
+    # By the taker.
+
+    @property
+    def first(self) -> int:
+        """The position of the next item; there must be one."""
+        head = self._head()
+        return head.start + head.taken if isinstance(head, _Run) else head[0]
+
+    def _head(self) -> _Single | _Run:
+        """The entry of the next item; there must be one."""
+        entries = self._entries
+        while True:
+            head = entries[0]
+            if not isinstance(head, _Run):
+                return head
+            closed = head.closed  # read before the length: what is added until it is closed counts
+            if head.taken < len(head.items):
+                return head
+            if closed:
+                entries.popleft()
+            else:
+                entries.rotate(-1)
+
+    def put_off(self) -> None:
+        """Let the others go before the next item."""
+        self._head()
+        self._entries.rotate(-1)
+
+    def take_plain(self, count: int) -> tuple[int, Plain] | None:
+        """Take at most ``count`` plain items, with the position of the first; None if the next one is pickled."""
+        head = self._head()
+        if not isinstance(head, _Run):
+            return None
+        start = head.start + head.taken
+        items = Plain(head.items[head.taken : head.taken + count])
+        head.taken += len(items)
+        self._taken += len(items)
+        return start, items
+
+    def take(self) -> _Single:
+        """Take the next item, a pickled one."""
+        head = self._entries.popleft()
+        assert not isinstance(head, _Run)
+        self._taken += 1
+        return head
+
+    def peek(self, position: int) -> Any:
+        """The pickle of the next item if that is at ``position``, else None."""
+        head = self._entries[0] if self._entries else None
+        return None if head is None or isinstance(head, _Run) or head[0] != position else head[1]
+
+    def put_back(self, position: int, frames: list[Any], definitions: tuple[Definition, ...], *, singly: bool) -> None:
+        """Take consecutive items back: they are the next ones again."""
+        self._taken -= len(frames)
+        if isinstance(frames, Plain) and not singly:
+            self._entries.appendleft(_Run(position, frames, closed=True))
+            return
+        for index in range(len(frames) - 1, -1, -1):
+            at, frame = position + index, frames[index]
+            single = isinstance(frames, Plain)
+            self._entries.appendleft(_Run(at, [frame], closed=True) if single else (at, frame, definitions))
+
+
+def is_plain(item: Any) -> bool:
+    """Whether an item is small, never changes, and runs no code when it is pickled."""
+    kind = type(item)
+    if kind in _NUMBERS:
+        return True
+    if kind is str or kind is bytes:
+        return len(item) <= _TEXT_LIMIT
+    return kind is tuple and len(item) <= _TUPLE_LIMIT and all(type(part) in _NUMBERS for part in item)
