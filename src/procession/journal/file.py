@@ -46,6 +46,7 @@ def open_to_write(path: str) -> tuple[sqlite3.Connection, int]:
     try:
         with explained(path):
             check_header(path, lock)
+            check_beside(path)
             connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
             try:
                 _prepare(connection, path)
@@ -89,6 +90,13 @@ def check_safe(path: str, found: os.stat_result) -> None:
         )
     if found.st_uid not in (os.geteuid(), 0):
         raise JournalUnsafe(f"{path} belongs to another user (id {found.st_uid}), and reading a journal can run it")
+
+
+def check_beside(path: str) -> None:
+    """Check the files beside a journal, from which SQLite takes up what is in them.  On failure: as ``check_safe``."""
+    for name in (f"{path}-wal", f"{path}-shm"):
+        with suppress(FileNotFoundError):
+            check_safe(name, os.lstat(name))
 
 
 def check_header(path: str, fd: int) -> None:

@@ -119,7 +119,7 @@ class Run:
         return (*head, text, trace, tries, seconds, time.time(), pid, memory)
 
     def put(self, rows: list[tuple[Any, ...]]) -> None:
-        """Note outcomes, which are durable within a second.  Never waits for the disk.
+        """Note outcomes, which are durable within a second.  Waits for the disk when far too much waits for it already.
 
         On failure: ``JournalError``, that of an earlier write.
         """

@@ -1,15 +1,22 @@
 """Packing: values and errors as a journal keeps them.
 
-Values are pickles: reading one can run anything, which is why a journal belongs to its owner alone.
+Values are pickles: reading one can run anything, which is why a journal belongs to its owner alone.  Shared memory ends
+with those who have it, so of a shared array its content is kept, and what is read is a new one.
 """
 
 from __future__ import annotations
 
 import pickle
+import sys
 import zlib
-from typing import Any
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 from procession.wire.faults import format_error, pack_error, reraise_interrupt, unpack_error
+from procession.wire.pickled import start_collecting, stop_collecting
+
+if TYPE_CHECKING:
+    from procession.wire.segments import Segment
 
 #: Values are compressed from this size on, at the fastest level, if a sample of them shows that it is worth it.
 _COMPRESSED_FROM = 2048
@@ -28,16 +35,48 @@ class _ByName:
 def pack_value(value: Any) -> tuple[bytes, bool] | None:
     """A value as bytes, and whether they are compressed; None if it cannot be pickled."""
     try:
-        try:
-            data = pickle.dumps(value, 5)
-        except Exception:
-            import cloudpickle
-
-            data = cloudpickle.dumps(value, 5)
+        data = _dump_with_content(value) if "procession.sharing" in sys.modules else _dump(value)
     except BaseException as error:  # whatever a foreign __reduce__ raises
         reraise_interrupt(error)
         return None
     return _compress(data)
+
+
+def _dump(value: Any) -> bytes:
+    try:
+        return pickle.dumps(value, 5)
+    except Exception:
+        import cloudpickle
+
+        return cloudpickle.dumps(value, 5)  # type: ignore[no-any-return]
+
+
+def _dump_with_content(value: Any) -> bytes:
+    """The same, but what is in shared memory is pickled as a call that makes it anew."""
+    segments: list[Segment] = []
+    before = start_collecting(segments)
+    try:
+        data = _dump(value)
+    finally:
+        stop_collecting(before)
+    if not segments:
+        return data
+    import cloudpickle
+    import numpy as np
+
+    from procession.sharing import Shared, SharedArray, share
+
+    class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, SharedArray):
+                return share, (np.array(obj),)
+            if isinstance(obj, Shared):
+                return share, (obj.value,)
+            return super().reducer_override(obj)
+
+    file = BytesIO()
+    _Pickler(file, 5).dump(value)
+    return file.getvalue()
 
 
 def unpack_value(data: bytes, *, compressed: bool) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from procession.errors import JournalFailed
-from procession.journal.file import check_header, check_kind, check_safe, explained
+from procession.journal.file import check_beside, check_header, check_kind, check_safe, explained
 from procession.journal.journal import is_open_here
 from procession.journal.packing import unpack_value
 
@@ -146,6 +146,7 @@ def _open_to_read(path: str) -> Iterator[sqlite3.Connection]:
     except OSError as error:
         raise JournalFailed(f"the journal {path} cannot be read: {error.strerror}", error.errno) from error
     check_safe(path, found)
+    check_beside(path)
     if is_open_here(path) is None:  # else the file must not be opened and closed beside SQLite, see `file`
         _check_file(path)
     with explained(path):

@@ -3,7 +3,8 @@
 Whoever delivers outcomes hands rows over and goes on; they are written together, and are durable half a second later
 at the latest.  A write that fails is told to all who hand over or wait from then on; what was durable before stays.
 
-What is handed over is one queue, which needs no lock.  A Ctrl-C may strike in any thread that hands over or waits, so
+What is handed over is one queue, which needs no lock; when a slow disk lets too much of it pile up, who hands over
+waits, so that memory does not grow.  A Ctrl-C may strike in any thread that hands over or waits, so
 they wait by bells, which it cannot leave locked.
 """
 
@@ -23,10 +24,17 @@ from procession.journal.file import explained
 #: The longest that an outcome waits to be written; a commit costs one to twenty milliseconds of the disk's.
 COMMIT_SECONDS = 0.4
 
+#: Bytes of values that may wait to be written.  Who hands over more waits; what is being written comes on top.
+WAITING_BYTES = 256 << 20
+
 #: Rows of one statement, of 14 values each; SQLite takes 999.  Python lets other threads run at every statement, and
 #: waits for them: with one row in each, a row cost twice as much beside a busy thread.
 _TOGETHER = 64
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+#: The places of the value in a row, and of the time when it came.
+_VALUE, _FINISHED = 6, 11
+
 _TOUCH = "UPDATE runs SET updated = max(updated, ?) WHERE id = ?"
 
 
@@ -49,6 +57,7 @@ class Writer:
         self._guard = guard
         self._queue: deque[_Parcel] = deque()
         self._work = Bell()
+        self._waiting = 0  # bytes of values in the queue; about, since several threads may count at once
         self._hurry = False  # somebody waits, so nothing more is waited for
         self._closing = False
         self._failure: JournalError | None = None
@@ -58,6 +67,9 @@ class Writer:
     def put(self, rows: list[tuple[Any, ...]]) -> None:
         """Hand rows over.  On failure: ``JournalError``, that of an earlier write."""
         self._hand_over(_Parcel(rows))
+        self._waiting += sum(len(row[_VALUE]) for row in rows if row[_VALUE] is not None)
+        if self._waiting > WAITING_BYTES:
+            self.flush()
 
     def execute(self, statement: str, values: tuple[Any, ...]) -> None:
         """Hand over another statement, to be carried out behind what came before it.  On failure: as ``put``."""
@@ -97,6 +109,7 @@ class Writer:
                 self._work.wait()
                 continue
             self._wait_for_more()
+            self._waiting = 0
             parcels = [self._queue.popleft() for _ in range(len(self._queue))]
             self._failure = self._write(parcels)
             _tell(parcels)
@@ -132,7 +145,7 @@ class Writer:
         for parcel in parcels:
             if parcel.rows:
                 rows.extend(parcel.rows)
-                touched[parcel.rows[-1][0]] = parcel.rows[-1][11]
+                touched[parcel.rows[-1][0]] = parcel.rows[-1][_FINISHED]
             elif parcel.statement is not None:
                 self._insert(rows)
                 self._connection.execute(*parcel.statement)
