@@ -53,6 +53,10 @@ class SharedArray(np.ndarray):  # type: ignore[misc]
     def __reduce_ex__(self, protocol: Any) -> Any:
         return np.asarray(self).__reduce_ex__(protocol) if self._offset() is None else self.__reduce__()
 
+    def reduce_by_content(self) -> Any:
+        """How to make another one with the same content, for what is kept longer than its memory."""
+        return share, (np.array(self),)
+
     def _offset(self) -> int | None:
         """Where in the segment its first element is; None for memory of its own (a copy of a shared one)."""
         segment = self._segment
@@ -123,6 +127,10 @@ class Shared:
 
     def __reduce__(self) -> Any:
         return Shared, (self._segment, self._spans, self._attached)
+
+    def reduce_by_content(self) -> Any:
+        """How to make another one with the same content, for what is kept longer than its memory."""
+        return share, (self.value,)
 
     def __repr__(self) -> str:
         return f"<procession.Shared of {self._segment.size:,} bytes>"

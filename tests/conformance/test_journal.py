@@ -24,7 +24,10 @@ from tests.helpers.gates import Gate, Notes
 from tests.helpers.scripts import Completed
 
 import procession
+from procession.journal import writer as writing
+from procession.journal.journal import open_journal
 from procession.journal.reading import iterate_journal, read_runs
+from procession.sharing import SharedArray
 
 pytestmark = pytest.mark.not_in_stdlib("journal= is ours")
 
@@ -408,3 +411,44 @@ def test_two_maps_of_one_process_share_a_journal(pool: Any, journal: str, make_g
     gate.open()
     assert first.get(60) == [0]
     assert [run.state for run in read_runs(journal)] == ["done", "done"]
+
+
+def shared(notes: Notes, item: int) -> dict[str, Any]:
+    """Note the item, and return what is in shared memory."""
+    notes.write(item)
+    array = procession.shared_array(4, int)
+    array[:] = item
+    return {"array": array, "part": array[1:3], "handle": procession.share({"item": item})}
+
+
+def test_what_is_shared_is_kept_by_its_content(pool: Any, journal: str, tmp_path: Path) -> None:
+    """Its memory ends with the run; what is read from the journal has memory of its own."""
+    notes = Notes(tmp_path / "notes")
+    for _ in range(2):
+        found = pool.map(functools.partial(shared, notes), [3, 4], journal=journal)
+        assert [each["array"].tolist() for each in found] == [[3] * 4, [4] * 4]
+        assert [each["part"].tolist() for each in found] == [[3] * 2, [4] * 2]
+        assert [each["handle"].value for each in found] == [{"item": 3}, {"item": 4}]
+        assert all(type(each["array"]) is SharedArray for each in found)
+    assert sorted(notes.texts()) == ["3", "4"]
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_the_files_beside_it_are_checked_too(one_pool: Any, journal: str, suffix: str) -> None:
+    """SQLite takes up what is in them."""
+    Path(journal + suffix).touch()
+    Path(journal + suffix).chmod(0o666)
+    with pytest.raises(procession.JournalUnsafe, match=f"others than its owner can write to .*{suffix}"):
+        one_pool.map(abs, [1], journal=journal)
+
+
+def test_a_slow_disk_holds_up_who_hands_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """When more than so many bytes wait, they are written before others come."""
+    monkeypatch.setattr(writing, "WAITING_BYTES", 1000)
+    monkeypatch.setattr(writing, "COMMIT_SECONDS", 1000.0)  # only who waits has it written
+    journal = open_journal(str(tmp_path / "run.db"))
+    run = journal.run("f", None, "", options={}, total=None, on_change="warn")
+    for number in range(4):
+        run.put([run.row(bytes([number]), number, "item", os.urandom(400), None, 1, 0.0, 1, None)])
+    assert len(journal.select("SELECT * FROM items", ())) == 3
+    journal.close()

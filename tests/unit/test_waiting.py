@@ -32,7 +32,7 @@ def test_every_item_comes_once(steps: list[str], count: int) -> None:
     left: set[int] = set()
     for step in steps:
         if step == "plain":
-            waiting.add_plain(position, position)
+            waiting.open_run(position).append(position)
             left.add(position)
         elif step == "pickled":
             waiting.add(position, position, ())
@@ -63,7 +63,7 @@ def test_what_has_failed_is_taken_alone() -> None:
     """It may be what fails again."""
     waiting = Waiting()
     for number in range(3):
-        waiting.add_plain(number, number)
+        waiting.open_run(number).append(number)
     first, items = take(waiting, 3)
     waiting.put_back(first, items, (), singly=True)
     assert [take(waiting, 3) for _ in range(3)] == [(0, [0]), (1, [1]), (2, [2])]
@@ -88,7 +88,7 @@ def test_adding_and_taking_need_no_lock() -> None:
             if number % 1000 == 7:
                 waiting.add(number, number, ())
             else:
-                waiting.add_plain(number, number)
+                waiting.open_run(number).append(number)
 
     adder = threading.Thread(target=add)
     adder.start()
@@ -119,7 +119,7 @@ def test_plain_items_stay_plain() -> None:
     """When they come back, they are still pickled together."""
     waiting = Waiting()
     for number in range(4):
-        waiting.add_plain(number, number)
+        waiting.open_run(number).append(number)
     first, items = take(waiting, 4)
     waiting.put_back(first + 1, Plain(items[1:]), (), singly=False)
     assert waiting.take_plain(9) == (1, [1, 2, 3])

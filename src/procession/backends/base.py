@@ -59,8 +59,11 @@ class Backend(Protocol):
         is run once.  On failure: ``NotPicklable``, ``MemoryError``.
         """
 
-    def submit(self, source: Source) -> None:
-        """Run the items of a source; called again when a source has got new items."""
+    def submit(self, source: Source, *, more: bool = False) -> None:
+        """Run the items of a source; called again when a source has got new items.
+
+        ``more``: others are about to follow, so that tiny ones may wait a moment for them.
+        """
 
     def append(self, make: Callable[[Function, Any], Any], function: Function, options: Any, item: Any) -> None:
         """Run a single call, together with others of its kind that wait."""

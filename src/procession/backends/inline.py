@@ -64,7 +64,7 @@ class Inline:
         """See ``Backend``; an item is itself here."""
         return item, ()
 
-    def submit(self, source: Source) -> None:
+    def submit(self, source: Source, *, more: bool = False) -> None:
         """See ``Backend``."""
         with self._lock:
             self._prepare()

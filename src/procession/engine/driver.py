@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from procession.engine.work import Chunk, Source
 
 
+#: How long tiny items wait for those that follow them: ten times as long as handing one of them out takes.
+GATHER_SECONDS = 0.001
+
 #: How long the lock may take to be free, if it is not this very thread that holds it: transitions take microseconds.
 _UNLOCKED_SECONDS = 0.1
 
@@ -62,8 +65,11 @@ class Driver:
         """Why nothing can be run any more, or None."""
         return self._core.broken
 
-    def submit(self, source: Source) -> None:
-        """Queue a source, or one that has got new items again.  On failure: ``PoolBroken``, ``RuntimeError``."""
+    def submit(self, source: Source, *, more: bool = False) -> None:
+        """Queue a source, or one that has got new items again; ``more``: tiny ones may wait a moment for others.
+
+        On failure: ``PoolBroken``, ``RuntimeError``.
+        """
         core = self._core
         core.reporting.note()
         with core.lock:
@@ -72,7 +78,10 @@ class Driver:
             broken = core.broken
             if broken is None:
                 core.scheduler.add_source(source)
-                core.advance()
+                if more and core.scheduler.is_tiny(source):
+                    core.loop.look_within(GATHER_SECONDS)
+                else:
+                    core.advance()
                 if screen.wanted:
                     core.loop.look_within(SCREEN_SECONDS)
             core.clean = True

@@ -13,7 +13,7 @@ CHUNK_SECONDS = 0.015
 #: Separate calls, and chunks of a size that the caller chose, are sent together up to this much
 #: work.  One of them that takes longer than it should is seen in the ledger, and holds nothing up.
 BUNDLE_SECONDS = 0.001
-BUNDLE_LIMIT = 128
+BUNDLE_LIMIT = 512
 
 #: Work that may wait in a worker's socket: enough to cover the parent's reaction.
 BACKLOG_SECONDS = 0.002

@@ -137,7 +137,11 @@ class Scheduler:
 
         Handing it out now would cost more than running it, and together with others it costs less.
         """
-        return self._enough_awake() and self._pace(source).is_tiny(1)
+        return self._enough_awake() and self.is_tiny(source)
+
+    def is_tiny(self, source: Source) -> bool:
+        """Whether handing out an item of a source is known to cost more than running it."""
+        return self._pace(source).is_tiny(1)
 
     def answer_is_near(self) -> bool:
         """Whether a single tiny item is under way, and a core is free to wait for it awake."""

@@ -62,17 +62,11 @@ def _dump_with_content(value: Any) -> bytes:
     if not segments:
         return data
     import cloudpickle
-    import numpy as np
-
-    from procession.sharing import Shared, SharedArray, share
 
     class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, SharedArray):
-                return share, (np.array(obj),)
-            if isinstance(obj, Shared):
-                return share, (obj.value,)
-            return super().reducer_override(obj)
+            by_content = getattr(type(obj), "reduce_by_content", None)  # of what is in shared memory
+            return super().reducer_override(obj) if by_content is None else by_content(obj)
 
     file = BytesIO()
     _Pickler(file, 5).dump(value)

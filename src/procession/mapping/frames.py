@@ -68,7 +68,7 @@ class Frames(Collecting):
         # Each is counted by one thread at a time: by whoever adds, and by whoever drives.
         self._bytes_added = self._bytes_done = 0
         self._waiting = Waiting()
-        self._added = 0
+        self._added = 0  # but for those of the run that is open
 
     def add(self, item: Any, before_wait: Callable[[], object]) -> None:
         """Pickle an item and queue it.
@@ -77,9 +77,9 @@ class Frames(Collecting):
         ``NotPicklable``, ``MemoryError``, and nothing is added.
         """
         if is_plain(item):
-            self._waiting.add_plain(self._added, item)
-            self._added += 1
+            self.open_run().append(item)
             return
+        self._close_run()
         exclusive = self.retries is None  # else it may be read twice
         frame, definitions = self._encode(item, f"item {self._added}", self._known, before_wait, exclusive=exclusive)
         if type(frame) is Parcel:
@@ -99,14 +99,23 @@ class Frames(Collecting):
 
     def skip(self) -> int:
         """Leave out an item that got its outcome otherwise; return its position."""
-        self._waiting.close_run()
+        self._close_run()
         self._added += 1
         return self._added - 1
+
+    def open_run(self) -> list[Any]:
+        """Where to append plain items, as long as no other method is called by the thread that adds."""
+        self._added = self.added
+        return self._waiting.open_run(self._added)
+
+    def _close_run(self) -> None:
+        self._added = self.added
+        self._waiting.close_run()
 
     @property
     def added(self) -> int:
         """Items that have been added or skipped."""
-        return self._added
+        return max(self._added, self._waiting.end)
 
     def left(self) -> int:
         """See ``Source``."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from procession.mapping.arrivals import StreamCollector
 from procession.mapping.batch import begin_batch, length_of
 from procession.mapping.frames import KNOWN_ARRAYS, Frames
 from procession.mapping.maps import give, intern
+from procession.mapping.waiting import NUMBERS
 from procession.options import TaskOptions
 from procession.outcome import Outcome, OutcomeKind
 from procession.wire.messages import Style
@@ -75,7 +76,7 @@ class Stream:
         """
         function = intern(backend, func, options)
         self._backend = backend
-        self._items = iter(items)
+        self._items = _iterator(items)
         total = length_of(items) if total is None else total
         self._batch = begin_batch(backend, func, options, total, ordered=ordered)
         if self._batch is not None:
@@ -101,6 +102,7 @@ class Stream:
         self._awaiting: deque[Callable[[], object]] = deque()  # of event loops
         self._taken = 0
         self._exhausted = self._reading = False
+        self._held = False  # what was announced last may wait for more
         self._halted = False
         self._closed = False
         self._last_error: BaseException | None = None  # of the input, or of the run: it comes behind the outcomes
@@ -341,7 +343,7 @@ class Stream:
                 if self._closed:
                     return  # type: ignore[unreachable]  # another thread closes
                 self._room.wait()
-            self._pull(min(room, 1 + room // 4), singly=True)
+            self._pull(min(room, 1 + room // 2), singly=True)
         self._wake()
 
     def _pull_all(self) -> None:
@@ -359,40 +361,58 @@ class Stream:
 
     def _pull(self, count: int, *, singly: bool = False) -> None:
         """Pull up to ``count`` items and submit them; ``singly`` when each may take long to come."""
-        for _ in range(count):
-            if self._closed:
-                return
-            try:
-                self._reading = True
-                item = next(self._items)
-                self._reading = False
-            except StopIteration:
+        if count <= 0:  # another thread was quicker
+            return
+        try:
+            self._reading = True
+            exhausted = not self._read(count, singly=singly)
+            self._reading = False
+        except BaseException as error:  # the input's own error, in its place
+            self._last_error = error
+            self._exhausted = True
+            self._wake()
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if exhausted:
                 self._exhausted = True
                 if self._batch is not None and self._batch.meter is not None:
                     self._batch.meter.set_total(self._source.added)
-                break
-            except BaseException as error:  # the input's own error, in its place
-                self._last_error = error
-                self._exhausted = True
-                self._wake()
-                if not isinstance(error, Exception):
-                    raise
-                break
-            if self._closed:  # while the input was waited for
-                return  # type: ignore[unreachable]  # another thread closes
-            self._add(item)
-            if singly and not self._submit():
-                return
         self._submit()
 
-    def _submit(self) -> bool:
-        """Announce new items; return False when the pool takes no more."""
+    def _read(self, count: int, *, singly: bool) -> bool:
+        """Pull up to ``count`` items and add them; return False at the end of the input.
+
+        Of a tiny item this loop is most of what it costs, so a number costs it no call.
+        """
+        source, numbers = self._source, NUMBERS
+        recorded = self._batch is not None and self._batch.recorder is not None
+        append = source.open_run().append
+        for item in self._items:
+            if self._closed:  # while the input was waited for
+                return True
+            if type(item) in numbers and not recorded:
+                append(item)
+            else:
+                self._add(item)
+                append = source.open_run().append
+            if singly and not source.queued and not self._submit(more=True):
+                return True
+            count -= 1
+            if not count:
+                return True
+        return False
+
+    def _submit(self, *, more: bool = False) -> bool:
+        """Announce new items, ``more`` when others may follow at once; return False when the pool takes no more."""
         if self._closed:
             return False
-        if not self._source.left() or self._source.queued:  # then its next items are handed out like those before
+        # While the source is queued, its next items are handed out like those before.
+        if not self._source.left() or (self._source.queued and (more or not self._held)):
             return True
+        self._held = more
         try:
-            self._backend.submit(self._source)
+            self._backend.submit(self._source, more=more)
         except Exception as error:
             while self._source.left():
                 chunk = self._source.cut(1)
@@ -421,3 +441,9 @@ class Stream:
         position = self._source.skip()
         self._source.take(Chunk(self._source, position, 1), 0, outcomes)
         self._wake()
+
+
+def _iterator(items: Iterable[Any]) -> Iterator[Any]:
+    """An iterator of the items that is one in all respects; of what ``iter`` gives, only ``__next__`` is certain."""
+    found = iter(items)
+    return found if isinstance(found, Iterator) else iter(found.__next__, object())

@@ -22,7 +22,8 @@ _RUN_LENGTH = 2048
 _TEXT_LIMIT = 256
 _TUPLE_LIMIT = 8
 
-_NUMBERS = frozenset({int, float, bool, complex, type(None)})
+#: The types of which every item is plain.
+NUMBERS = frozenset({int, float, bool, complex, type(None)})
 
 
 class Plain(list[Any]):
@@ -51,12 +52,20 @@ class Waiting:
     def __init__(self) -> None:
         self._entries: deque[_Single | _Run] = deque()
         self._open: _Run | None = None  # the adder's
-        self._added = self._taken = 0  # counted by the adder, and by the taker
+        self._added = self._taken = 0  # counted by the adder, without the open run, and by the taker
 
     @property
     def count(self) -> int:
-        """How many there are."""
-        return max(0, self._added - self._taken)  # the taker may have one that the adder has not counted yet
+        """How many there are; some fewer while the adder, who looks again then, is just closing a run."""
+        added = self._added  # before the open run, or one that is just being closed would count twice
+        run = self._open
+        return max(0, added + (0 if run is None else len(run.items)) - self._taken)
+
+    @property
+    def end(self) -> int:
+        """The position behind the open run, for the adder; 0 if none is open."""
+        run = self._open
+        return 0 if run is None else run.start + len(run.items)
 
     # By the adder.
 
@@ -66,22 +75,25 @@ class Waiting:
         self._entries.append((position, frame, definitions))
         self._added += 1
 
-    def add_plain(self, position: int, item: Any) -> None:
-        """Add a plain item; its position is the next one, unless the run was closed."""
+    def open_run(self, position: int) -> list[Any]:
+        """Where to append plain items, of which the first has this position, as long as no other method is called.
+
+        They can be taken as soon as they are there.
+        """
         run = self._open
         if run is None or len(run.items) >= _RUN_LENGTH:
             self.close_run()
-            run = self._open = _Run(position, [item])
+            run = self._open = _Run(position, [])
             self._entries.append(run)
-        else:
-            run.items.append(item)
-        self._added += 1
+        return run.items
 
     def close_run(self) -> None:
         """The next plain item does not follow the last."""
-        if self._open is not None:
-            self._open.closed = True
+        run = self._open
+        if run is not None:
+            run.closed = True
             self._open = None
+            self._added += len(run.items)
 
     # By the taker.
 
@@ -149,8 +161,8 @@ class Waiting:
 def is_plain(item: Any) -> bool:
     """Whether an item is small, never changes, and runs no code when it is pickled."""
     kind = type(item)
-    if kind in _NUMBERS:
+    if kind in NUMBERS:
         return True
     if kind is str or kind is bytes:
         return len(item) <= _TEXT_LIMIT
-    return kind is tuple and len(item) <= _TUPLE_LIMIT and all(type(part) in _NUMBERS for part in item)
+    return kind is tuple and len(item) <= _TUPLE_LIMIT and all(type(part) in NUMBERS for part in item)
