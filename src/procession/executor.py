@@ -27,7 +27,8 @@ from procession.errors import NotPicklable, TaskCancelled, UnsupportedOption
 from procession.mapping.admission import Admission
 from procession.mapping.batch import shortest
 from procession.mapping.single import run_call
-from procession.mapping.stream import UNBOUNDED, Stream
+from procession.mapping.stream import Stream
+from procession.mapping.window import UNBOUNDED
 from procession.options import TaskOptions
 from procession.task import Task
 from procession.wire.messages import Style
