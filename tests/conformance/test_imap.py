@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import multiprocessing
+import queue
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -158,6 +159,63 @@ def test_imap_begins_without_being_asked(pool: Any, gate: Gate) -> None:
     gate.wait_arrived(2)
     gate.open()
     assert list(result) == [1, 2]
+
+
+@busy
+@pytest.mark.parametrize("kind", [int, str, list], ids=["numbers", "texts", "lists"])
+def test_an_input_may_wait_for_the_results_of_its_items(pool: Any, kind: type) -> None:
+    """Each item is run as soon as it is there, however tiny, though the next may never come."""
+    results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    made = [kind() if kind is list else kind(number) for number in range(200)]
+
+    def items() -> Iterator[Any]:
+        for item in made:
+            yield item
+            assert results.get(timeout=DEADLINE) == item
+
+    for value in pool.imap(tasks.identity, items()):
+        results.put(value)
+    assert results.empty()
+
+
+class Bare:
+    """What `iter` may give: it has `__next__`, and nothing else."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def __next__(self) -> int:
+        if not self.left:
+            raise StopIteration
+        self.left -= 1
+        return self.left
+
+
+class Countdown:
+    """Whose iterators are bare."""
+
+    def __iter__(self) -> Bare:  # type: ignore[override]
+        return Bare(50)
+
+
+@pytest.mark.parametrize("mapping", ["imap", "imap_unordered"])
+def test_an_iterator_needs_next_alone(pool: Any, mapping: str) -> None:
+    """As in a `for` loop over its iterable."""
+    assert sorted(getattr(pool, mapping)(tasks.double, Countdown())) == list(range(0, 100, 2))
+
+
+@pytest.mark.needs_processes("an item is handed over as it is, and may be changed")
+def test_items_of_all_kinds_keep_their_places(pool: Any) -> None:
+    """Also when numbers, texts and what may change come in turns, and a list is filled again for each item."""
+    buffer: list[int] = []
+
+    def items() -> Iterator[Any]:
+        for number in range(300):
+            buffer[:] = [number]
+            yield from (number, f"{number}", buffer, (number, None), "x" * 1000, float(number))
+
+    expected = [each for n in range(300) for each in (n, f"{n}", [n], (n, None), "x" * 1000, float(n))]
+    assert list(pool.imap(tasks.identity, items())) == expected
 
 
 def test_two_imaps_do_not_disturb_each_other(pool: Any) -> None:

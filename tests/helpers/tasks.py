@@ -21,6 +21,11 @@ class InputError(Exception):
     """Raised by an input iterable."""
 
 
+def identity(item: Any) -> Any:
+    """The item itself."""
+    return item
+
+
 def double(x: Any) -> Any:
     """Return twice x."""
     return x * 2
