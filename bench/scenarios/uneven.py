@@ -52,26 +52,32 @@ def measure(subject: str, size: Size) -> Measurement:
     notes = []
     for name in NAMES:
         function, items = work(name, size["percent"])
-        alone = best(size["repeats"], lambda: list(map(function, items)))  # noqa: B023 (called here)
+        alone = lambda: list(map(function, items))  # noqa: B023, E731 (called here)
         if subject == YARDSTICK:
-            taken = best(size["repeats"], lambda: split(function, items))  # noqa: B023
+            both = best(size["repeats"], alone, lambda: split(function, items))  # noqa: B023
         else:
             with warm_session(subject, size["workers"]) as (session, note):
-                taken = best(size["repeats"], lambda: session.map(function, items))  # noqa: B023
+                both = best(size["repeats"], alone, lambda: session.map(function, items))  # noqa: B023
             notes.append(note)
-        values[name] = taken / (alone / size["workers"])
+        values[name] = both[1] / (both[0] / size["workers"])
     return Measurement(values, " ".join(note for note in notes if note))
 
 
-def best(repeats: int, run: Callable[[], object]) -> float:
-    """Seconds of the fastest of some runs, after one that warms caches and imports."""
-    run()
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
+def best(repeats: int, *runs: Callable[[], object]) -> list[float]:
+    """Seconds of the fastest of some runs of each, after one that warms caches and imports; in turns.
+
+    The machine is faster at one time than at another: one after the other, two of them would be measured at two times.
+    """
+    for run in runs:
         run()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+    seconds = [[_seconds(run) for run in runs] for _ in range(repeats)]
+    return [min(each) for each in zip(*seconds, strict=True)]
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
 
 SCENARIO = Scenario(
@@ -83,7 +89,7 @@ SCENARIO = Scenario(
         *(Target(name, 1.0, PEERS) for name in NAMES),
     ),
     subjects=(OURS, *PEERS, YARDSTICK),
-    full={"workers": 2, "percent": 100, "repeats": 3},
+    full={"workers": 2, "percent": 100, "repeats": 5},
     quick={"workers": 2, "percent": 3, "repeats": 1},
     measure=measure,
     requires=("numpy", "PIL"),
