@@ -43,6 +43,8 @@ from multiprocessing import TimeoutError as PoolTimeoutError
 from multiprocessing.pool import MaybeEncodingError  # type: ignore[attr-defined]
 from typing import Any
 
+from procession.endings import describe_ending, likely_cause
+
 
 class ProcessionError(Exception):
     """Base of every error that Procession itself raises."""
@@ -133,7 +135,7 @@ class WorkerDied(ProcessionError, BrokenProcessPool):
                 f"The system ran out of memory.{used} Use fewer workers, send smaller items, or "
                 "set memory_limit= to be told sooner."
             )
-        return _likely(self.exitcode) + (used if self.exitcode == -signals.SIGKILL else "")
+        return likely_cause(self.exitcode) + (used if self.exitcode == -signals.SIGKILL else "")
 
     def __reduce__(self) -> Any:
         return _rebuild, (WorkerDied, (self.pid, self.exitcode), self._fields())
@@ -150,28 +152,6 @@ def _indented(text: str) -> str:
 
 def _rebuild(kind: type, args: tuple[Any, ...], fields: dict[str, Any]) -> Any:
     return kind(*args, **fields)
-
-
-def describe_ending(exitcode: int | None) -> str:
-    """Say in words how a process ended."""
-    if exitcode is None:
-        return "was lost with the server process that had started it"
-    if exitcode >= 0:
-        return f"exited with code {exitcode}"
-    try:
-        return f"was killed by {signals.Signals(-exitcode).name}"
-    except ValueError:
-        return f"was killed by signal {-exitcode}"
-
-
-def _likely(exitcode: int | None) -> str:
-    if exitcode == -signals.SIGKILL:
-        return "SIGKILL usually means that the kernel ran out of memory, or that someone killed it."
-    if exitcode in (-signals.SIGSEGV, -signals.SIGBUS, -signals.SIGABRT, -signals.SIGILL, -signals.SIGFPE):
-        return "Such a signal comes from native code: an extension module crashed."
-    if exitcode is not None and exitcode >= 0:
-        return "Something called os._exit(), or a native library ended the process."
-    return ""
 
 
 class PoolBroken(ProcessionError, BrokenProcessPool):

@@ -9,15 +9,12 @@ the others go on.
 from __future__ import annotations
 
 import concurrent.futures as standard
-import os
-import sys
-import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from procession import finishing
 from procession.backends.base import Backend
 from procession.backends.choice import make_backend
 from procession.calls import ONE, AllOptions, check_supported
@@ -47,8 +44,6 @@ if TYPE_CHECKING:
 
 
 _WORKER_OPTIONS = WorkerOptions.__annotations__.keys()
-_living: weakref.WeakSet[Backend] = weakref.WeakSet()
-_exiting = False
 
 
 class _Executing(standard.Executor):
@@ -177,10 +172,7 @@ class ProcessPoolExecutor(_Executing, standard.ProcessPoolExecutor):
         self._backend = make_backend(name, settings, self._mp_context)
         check_supported(self._options, self._backend)
         self._admission = None if limit is None else Admission(self._backend, limit)
-        _living.add(self._backend)
-        # Dropped without a shutdown, it finishes what it has.
-        self._finalizer = weakref.finalize(self, _on_dropped, self._backend, os.getpid())
-        self._finalizer.atexit = False  # the exit of the interpreter waits for all of them, see below
+        self._finalizer = finishing.watch(self, self._backend)
 
     def options(self, **options: Unpack[AllOptions]) -> ExecutorView:
         """A view of this executor for calls under other options: ``executor.options(timeout=5).submit(f, x)``."""
@@ -192,9 +184,9 @@ class ProcessPoolExecutor(_Executing, standard.ProcessPoolExecutor):
         if cancel_futures:
             self._backend.cancel_queued(TaskCancelled("the executor was shut down"))
         if wait:
-            _wait_ended(self._backend)
+            finishing.finish(self._backend)
         else:
-            _finish_later(self._backend)
+            finishing.finish_later(self._backend)
 
     def _close(self) -> None:
         self._is_shut_down = True
@@ -214,14 +206,14 @@ class ProcessPoolExecutor(_Executing, standard.ProcessPoolExecutor):
         self._backend.cancel_queued(TaskCancelled("the workers of the executor were ended"), handed_out=True)
         for worker in self._backend.worker_processes():
             end(worker)
-        _finish_later(self._backend)
+        finishing.finish_later(self._backend)
 
     def __exit__(self, exc_type: type[BaseException] | None, exc_val: object, exc_tb: object) -> None:
         """Shut down and wait; but when a Ctrl-C leaves the block, end at once."""
         if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
             self._close()
             self._backend.terminate(TaskCancelled("the executor was interrupted"))
-            _living.discard(self._backend)
+            finishing.forget(self._backend)
             return
         self.shutdown()
 
@@ -243,7 +235,7 @@ class ProcessPoolExecutor(_Executing, standard.ProcessPoolExecutor):
     def _check_open(self) -> None:
         if self._is_shut_down:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        if _exiting:
+        if finishing.exiting:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
 
@@ -332,57 +324,3 @@ def _choose_context(context: Any, max_tasks_per_child: int | None) -> Any:
                 "forked while threads run; supply a different mp_context"
             )
     return context
-
-
-# The end.
-
-
-def _on_dropped(backend: Backend, owner: int) -> None:
-    """The last reference to an executor is gone.
-
-    Nothing is done by a fork that drops its copy, maybe before that has been abandoned: the workers are its parent's.
-    """
-    if os.getpid() == owner:
-        _finish_later(backend)
-
-
-def _finish_later(backend: Backend) -> None:
-    """Have a thread see to the end of an executor that nobody waits for: its work is done, and its workers end.
-
-    Nothing here itself, since it may be the garbage collector that drops an executor, in the midst of anything.
-    """
-    thread = threading.Thread(target=_wait_ended, args=(backend,), name="procession-shutdown", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # the interpreter is on its way out, and waits for all that are left
-        return
-
-
-def _wait_ended(backend: Backend) -> None:
-    backend.close()
-    backend.wait_ended()
-    _living.discard(backend)
-
-
-def _finish_all() -> None:
-    """At the interpreter's exit: all that was submitted is done first; but not when it ends by a Ctrl-C."""
-    global _exiting
-    _exiting = True
-    # At a prompt it may be long past.
-    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
-    for backend in list(_living):
-        if interrupted:
-            backend.terminate(TaskCancelled("the interpreter is shutting down"))
-        else:
-            _wait_ended(backend)
-
-
-def _forget_all() -> None:
-    """In a forked child: the executors are the parent's."""
-    _living.clear()
-
-
-os.register_at_fork(after_in_child=_forget_all)
-
-# Before the functions of `atexit`, which find executors shut down, as with the standard library.
-threading._register_atexit(_finish_all)  # type: ignore[attr-defined]

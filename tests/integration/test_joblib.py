@@ -27,6 +27,7 @@ from tests.helpers.gates import Gate  # noqa: E402
 
 import procession  # noqa: E402
 from procession.integrations import joblib as backend  # noqa: E402
+from procession.integrations import kept  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -238,7 +239,7 @@ def test_a_generator_pulls_no_more_than_is_taken(return_as: str) -> None:
     found = Parallel(return_as=return_as, batch_size=1)(delayed(operator.neg)(number) for number in pulled)
     taken = [next(found) for _ in range(50)]
     assert len(set(taken)) == 50
-    eventually(lambda: not backend._kept[-1][1]._backend._driver._core.has_work)
+    eventually(lambda: not kept._kept[-1][1]._backend._driver._core.has_work)
     assert next(pulled) < 50 + 20
     with pytest.warns(UserWarning, match="cancelled"):  # joblib's
         del found
@@ -323,7 +324,7 @@ def test_a_fork_leaves_the_workers_alone() -> None:
         assert Parallel()(delayed(operator.neg)(number) for number in range(3)) == [0, -1, -2]
         pid = os.fork()
         if not pid:
-            backend._kept.clear()
+            kept._kept.clear()
             gc.collect()
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0

@@ -17,7 +17,7 @@ LAYERS = (
     ("cli", "integrations"),
     (
         *("__init__", "pool", "calls", "results", "process", "context", "warm", "sharing", "trigger", "executor"),
-        *("reusable", "installing", "dummy", "managers", "sharedctypes"),
+        *("reusable", "finishing", "installing", "dummy", "managers", "sharedctypes"),
     ),
     (
         *("connection", "queues", "reduction", "shared_memory", "synchronize"),
@@ -33,7 +33,7 @@ LAYERS = (
     ("system",),
 )
 #: Words that every layer uses.
-SHARED = ("checks", "errors", "outcome", "options", "task")
+SHARED = ("checks", "endings", "errors", "outcome", "options", "task")
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 
@@ -108,9 +108,9 @@ def test_shared_words_import_no_layer(name: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("name", ["scheduler", "supervisor", "pace"])
+@pytest.mark.parametrize("name", ["scheduler", "slots", "supervisor", "pace"])
 def test_pure_machines_import_nothing_that_acts(name: str) -> None:
-    """Scheduler, supervisor and pace import no clock, system, thread or process."""
+    """Scheduler, slots, supervisor and pace import no clock, system, thread or process."""
     tree = ast.parse((ROOT / "engine" / f"{name}.py").read_text())
     found = {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     found |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

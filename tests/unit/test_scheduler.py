@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from procession.engine.accounts import Accounts
 from procession.engine.pace import CREDIT_LIMIT
-from procession.engine.scheduler import Scheduler, Slot, SlotState
+from procession.engine.scheduler import Scheduler
+from procession.engine.slots import Slot, SlotState
 from procession.errors import InternalError, TaskCancelled
 
 from .fakes import FakeSource

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from procession.engine.scheduler import SlotState
+from procession.engine.slots import SlotState
 from procession.engine.supervisor import End
 from procession.engine.work import ALL
 from procession.errors import TaskTimeout, WorkerDied

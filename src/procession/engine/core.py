@@ -26,7 +26,8 @@ from procession.engine.limits import MemoryLimits
 from procession.engine.lookout import Lookout
 from procession.engine.loop import Loop
 from procession.engine.notices import Reporting
-from procession.engine.scheduler import Scheduler, SlotState
+from procession.engine.scheduler import Scheduler
+from procession.engine.slots import SlotState
 from procession.engine.supervisor import Supervisor
 from procession.engine.work import ALL
 from procession.errors import PoolBroken, TaskCancelled
@@ -34,8 +35,8 @@ from procession.system import usable_cores
 
 if TYPE_CHECKING:
     from procession.engine.handle import Handle
-    from procession.engine.scheduler import Slot
     from procession.engine.settings import WorkerSettings
+    from procession.engine.slots import Slot
     from procession.engine.store import Store
     from procession.engine.work import Chunk, Source
 

@@ -29,8 +29,8 @@ from procession.worker.nesting import nesting
 
 if TYPE_CHECKING:
     from procession.engine.interning import Function
-    from procession.engine.scheduler import Slot
     from procession.engine.settings import WorkerSettings
+    from procession.engine.slots import Slot
     from procession.wire.mainmodule import Definition
     from procession.wire.parcel import Parcel
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from procession.engine.lookout import LOOK_SECONDS
-from procession.engine.scheduler import SlotState
+from procession.engine.slots import SlotState
 from procession.engine.work import Unencodable
 from procession.errors import SendFailed
 from procession.wire import messages
@@ -20,7 +20,7 @@ from procession.wire.messages import Encoding, Run
 if TYPE_CHECKING:
     from procession.engine.core import Core
     from procession.engine.room import Room
-    from procession.engine.scheduler import Slot
+    from procession.engine.slots import Slot
     from procession.engine.work import Chunk, Encoded
 
 

@@ -1,11 +1,7 @@
-"""The driver: the engine of one pool, as the backends know it, and the one step of driving it.
+"""The driver: the engine of one pool, as the backends know it.
 
-Any thread may call; each call is one transition of the core, under its lock.  ``turn`` is called by the
-thread in the seat alone: it runs the errands, or waits for events and handles them.
-
-Ctrl-C lands in whichever thread drives, when that is the main thread.  In the wait it is harmless; in a
-transition or an errand it leaves the engine unclean, which the next transition finds and undoes (see
-``core``).  Any other exception in a turn is a bug of ours; it fails every pending task.
+Any thread may call; each call is one transition of the core, under its lock.  Who waits drives meanwhile, see
+``seat`` and ``turn``.
 """
 
 from __future__ import annotations
@@ -27,7 +23,8 @@ from procession.engine.screen import SCREEN_SECONDS, screen
 from procession.engine.seat import Seat
 from procession.engine.stacks import StackReader
 from procession.engine.stalls import Stalls
-from procession.errors import InternalError, TaskCancelled, TaskTimeout
+from procession.engine.turn import Turn
+from procession.errors import TaskCancelled
 
 if TYPE_CHECKING:
     from procession.engine.interning import Function
@@ -50,11 +47,12 @@ class Driver:
         self._core = core = Core(settings, store)
         self._released = False
         self.crew = core.crew
-        self.seat = Seat(self.turn, self.nudge)
+        turn = Turn(core)
+        self.seat = Seat(turn.run, self.nudge)
         self.room = Room(core, self.seat)
         self.relief = Relief(self.seat, lambda: not core.has_work, self.nudge, self._tidy)
-        self._stalls = Stalls(core, settings.stall_warning)
-        self._enforcer = Enforcer(core)
+        stalls, enforcer = Stalls(core, settings.stall_warning), Enforcer(core)
+        turn.looks += [core.lookout.look, self.room.look, enforcer.look, core.limits.look, stalls.look]
         self._errands = core.accounts.errands
         self.dump_stacks = StackReader(core, self.seat).read
         Dispatcher(core, self.room)
@@ -285,77 +283,6 @@ class Driver:
     def nudge(self) -> None:
         """Make a blocked ``turn`` return."""
         self._core.loop.nudge()
-
-    # Driving; by the thread in the seat.
-
-    def turn(self, timeout: float | None) -> None:
-        """Run the errands; if there were none, wait for events, handle them and run what they bring."""
-        loop = self._core.loop
-        try:
-            if self._run_errands():
-                return
-            # Going to sleep and being woken costs more than a tiny item will take; see `answer_is_near`.
-            for fd, _events in loop.poll(timeout, spin=self._core.scheduler.answer_is_near()):
-                loop.handle(fd)
-            if loop.look_is_due() or self._core.abandoned:
-                self._look()
-            self._run_errands()
-        except (TaskTimeout, TaskCancelled):
-            # This process is a worker, and the task that waits here is being stopped: as with Ctrl-C.
-            self._core.clean = False
-            raise
-        except Exception as error:
-            self._fail_internally(error)
-
-    def _run_errands(self) -> bool:
-        errands, core = self._errands, self._core
-        if not errands:
-            return False
-        if not core.clean:  # or another thread is in a transition: the lock tells
-            with core.lock:
-                core.begin()
-                core.clean = True
-        try:
-            while errands:
-                run, args = errands.popleft()
-                run(*args)
-        except Exception:
-            raise
-        except BaseException:  # Ctrl-C; what the errand was about may be half done
-            core.clean = False
-            raise
-        return True
-
-    def _look(self) -> None:
-        core = self._core
-        with core.lock:
-            core.begin()
-            now = time.monotonic()
-            for chunk, index in core.delayed.pop_due(now):
-                chunk.source.give_back(chunk, index, index + 1, failed=True)
-                core.scheduler.return_source(chunk.source)
-            again = soonest(
-                core.lookout.look(),
-                self.room.look(),
-                self._enforcer.look(),
-                core.limits.look(),
-                self._stalls.look(),
-                screen.look(core.accounts.add_errand) if core.has_work else None,
-                core.delayed.seconds_left(now),
-            )
-            if again is not None:
-                core.loop.look_within(again)
-            core.advance()
-            core.clean = True
-
-    def _fail_internally(self, error: Exception) -> None:
-        core = self._core
-        failure = InternalError(f"the engine failed, please report this: {error!r}")
-        failure.__cause__ = error
-        with core.lock:
-            core.clean = True
-            core.fail_all(failure)
-        self._run_errands()
 
     def _tidy(self) -> float | None:
         """Give back what lies idle; return in how many seconds to come again, None for not.  By the relief thread."""

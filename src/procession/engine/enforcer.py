@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from procession.engine.loop import soonest
-from procession.engine.scheduler import SlotState
+from procession.engine.slots import SlotState
 from procession.engine.warden import GRACE_SECONDS, STEP_SECONDS, Action, Stage
 from procession.errors import TaskTimeout
 from procession.system import STOP_SIGNAL, is_frozen
@@ -27,7 +27,7 @@ EXIT_SECONDS = 10.0
 if TYPE_CHECKING:
     from procession.engine.core import Core
     from procession.engine.handle import Handle
-    from procession.engine.scheduler import Slot
+    from procession.engine.slots import Slot
     from procession.engine.work import Chunk
 
 

@@ -29,7 +29,7 @@ from procession.wire.views import Views
 if TYPE_CHECKING:
     import socket
 
-    from procession.engine.scheduler import Slot
+    from procession.engine.slots import Slot
     from procession.engine.store import Store
     from procession.engine.work import Chunk
     from procession.launch import Child

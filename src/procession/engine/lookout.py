@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from procession.engine.accounts import Accounts
     from procession.engine.crew import Crew
     from procession.engine.handle import Handle
-    from procession.engine.scheduler import Scheduler, Slot
+    from procession.engine.scheduler import Scheduler
+    from procession.engine.slots import Slot
     from procession.engine.work import Chunk
     from procession.wire.ledger import Position
     from procession.wire.messages import Part

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from procession.engine.core import Core
     from procession.engine.handle import Handle
     from procession.engine.room import Room
-    from procession.engine.scheduler import Slot
+    from procession.engine.slots import Slot
     from procession.engine.work import Chunk
     from procession.wire.channel import Message
     from procession.wire.endings import Ending

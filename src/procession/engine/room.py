@@ -17,8 +17,8 @@ from procession.wire.arena import IDLE_SECONDS
 
 if TYPE_CHECKING:
     from procession.engine.core import Core
-    from procession.engine.scheduler import Slot
     from procession.engine.seat import Seat
+    from procession.engine.slots import Slot
     from procession.engine.work import Chunk
     from procession.wire.arena import NoRoom
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from procession.engine.scheduler import SlotState
+from procession.engine.slots import SlotState
 from procession.system import STACKS_SIGNAL
 
 if TYPE_CHECKING:

@@ -5,13 +5,10 @@ sends the next batch.  Here the thread that waits in ``Parallel`` makes these ca
 engine that it drives: results cross no other thread, nothing sleeps, and a generator whose results are not taken
 sends nothing more.  joblib leaves two places for that: it asks the callback of the first batch that is missing
 for its status, and, where any batch will do, for the length of the list of those that have come.
-
-Owns the executors that are kept warm between calls, by what was asked for.
 """
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
@@ -32,7 +29,8 @@ from joblib.parallel import (
 
 from procession.engine.interning import installed_modules
 from procession.executor import ProcessPoolExecutor
-from procession.integrations.batches import NAME, prepare_worker, run_batch
+from procession.integrations.batches import NAME, run_batch
+from procession.integrations.kept import take_all, warm_executor
 from procession.launch.start import preload
 from procession.mapping.frames import KNOWN_ARRAYS
 from procession.task import Task
@@ -49,15 +47,10 @@ _NOT_OURS = ("context", "max_nbytes", "mmap_mode", "prefer", "require", "temp_fo
 #: Seconds after which the workers of an executor that is kept end; they come back with the next call.  As joblib's.
 _IDLE_SECONDS = 300.0
 
-#: Executors that are kept.
-_KEPT = 4
-
 #: Batches of a generator that are under way or whose results were not taken, for every worker.
 _WINDOW_PER_WORKER = 4
 
 _preloaded: set[tuple[Any, Any]] = set()  # the names of the functions whose modules the zygote knows
-_lock = threading.Lock()
-_kept: list[tuple[Any, ProcessPoolExecutor]] = []
 
 
 def register(*, make_default: bool = False) -> None:
@@ -67,9 +60,7 @@ def register(*, make_default: bool = False) -> None:
 
 def shutdown() -> None:
     """End the workers that are kept for the next call of ``Parallel``."""
-    with _lock:
-        ended = _take_all()
-    for executor in ended:
+    for executor in take_all():
         executor.shutdown()
 
 
@@ -132,7 +123,7 @@ class ProcessionBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
         idle = chosen.pop("idle_worker_timeout", None) if idle_worker_timeout is None else idle_worker_timeout
         chosen.setdefault("idle_timeout", _IDLE_SECONDS if idle is None else idle)
         self.parallel = parallel
-        self._calls[parallel] = _Call(parallel, _warm_executor(workers, self._prepare_worker_env(workers), chosen))
+        self._calls[parallel] = _Call(parallel, warm_executor(workers, self._prepare_worker_env(workers), chosen))
         return workers
 
     def submit(self, func: Callable[[], Any], callback: Any = None) -> Task[Any]:
@@ -345,51 +336,3 @@ class _Arrivals(deque[Any]):
         if not super().__len__():
             self._call.wait_for_any()
         return super().__len__()
-
-
-# The executors.
-
-
-def _warm_executor(workers: int, threads: dict[str, str], settings: dict[str, Any]) -> ProcessPoolExecutor:
-    """The executor that was made for the same; or a new one."""
-    wanted = (os.getpid(), workers, threads, settings)
-    with _lock:
-        for at, (asked, executor) in enumerate(_kept):
-            if _same(asked, wanted):
-                del _kept[at]
-                if executor._is_shut_down or executor._broken:
-                    break
-                _kept.append((asked, executor))
-                return executor
-        rest = dict(settings)
-        initargs = (threads, rest.pop("initializer", None), tuple(rest.pop("initargs", ())))
-        executor = ProcessPoolExecutor(workers, initializer=prepare_worker, initargs=initargs, **rest)
-        _kept.append((wanted, executor))
-        # One that falls out ends when its last call does, as any executor that is dropped.
-        del _kept[:-_KEPT]
-        return executor
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two settings are equal; if that cannot be told, as with arrays, they are not."""
-    if one is other:
-        return True
-    try:
-        return type(one) is type(other) and bool(one == other)
-    except Exception:
-        return False
-
-
-def _take_all() -> list[ProcessPoolExecutor]:
-    taken = [executor for asked, executor in _kept if asked[0] == os.getpid()]
-    _kept.clear()
-    return taken
-
-
-def _renew_lock() -> None:
-    """In a forked child.  The executors are the parent's, and not dropped: this may run before they are abandoned."""
-    global _lock
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
