@@ -170,7 +170,7 @@ class IMapIterator:
     def __del__(self) -> None:
         stream = getattr(self, "_stream", None)
         if stream is not None:
-            stream.close()
+            stream.drop()
 
 
 class IMapUnorderedIterator(IMapIterator):

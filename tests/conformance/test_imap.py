@@ -6,6 +6,8 @@ import functools
 import itertools
 import multiprocessing
 import queue
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -237,3 +239,37 @@ def _drain(result: Iterator[Any], limit: int = 20) -> list[Any]:
         except Exception as error:
             got.append(f"{type(error).__name__}: {error}")
     return got
+
+
+@pytest.mark.not_in_stdlib("its iterators are one thread's")
+def test_threads_may_share_an_iterator(pool: Any) -> None:
+    """Each value goes to one of them, and none is told of an end before there is one."""
+    result = pool.imap(tasks.identity, iter(range(2000)), 7)
+    found: list[list[int]] = [[] for _ in range(4)]
+    threads = [threading.Thread(target=lambda mine=mine: mine.extend(result)) for mine in found]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert sorted(itertools.chain.from_iterable(found)) == list(range(2000))
+
+
+@pytest.mark.not_in_stdlib("stop_when= is ours")
+def test_an_error_of_the_input_behind_the_end_of_the_run_is_none(pool: Any) -> None:
+    """Enough is enough, whatever the input does then."""
+    over = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield from range(3)
+        over.wait(DEADLINE)
+        raise OSError("nobody wants to know")
+
+    result = pool.imap_unordered(tasks.identity, items(), stop_when=3)
+    found = [next(result) for _ in range(3)]
+    over.set()
+    assert sorted([*found, *result]) == [0, 1, 2]

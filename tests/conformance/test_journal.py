@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import gc
+import itertools
 import os
 import signal
 import sqlite3
@@ -14,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from tests.helpers.scripts import Completed
 
 import procession
 from procession.journal import writer as writing
-from procession.journal.journal import open_journal
+from procession.journal.journal import is_open_here, open_journal
 from procession.journal.reading import iterate_journal, read_runs
 from procession.sharing import SharedArray
 
@@ -452,3 +454,97 @@ def test_a_slow_disk_holds_up_who_hands_over(monkeypatch: pytest.MonkeyPatch, tm
         run.put([run.row(bytes([number]), number, "item", os.urandom(400), None, 1, 0.0, 1, None)])
     assert len(journal.select("SELECT * FROM items", ())) == 3
     journal.close()
+
+
+def test_any_text_can_be_an_item(pool: Any, journal: str) -> None:
+    """Names of files may hold what is no Unicode; it is described with escapes."""
+    items = ["a", "\udcff", "b"]
+    assert pool.map(tasks.identity, items, journal=journal) == items
+    assert [row.item for row in iterate_journal(journal)] == ["a", "\\udcff", "b"]
+    assert [row.value for row in iterate_journal(journal)] == items
+
+
+def test_equal_items_with_names_are_the_same(pool: Any, journal: str, tmp_path: Path) -> None:
+    """Whatever of them are the same objects."""
+    notes, text = Notes(tmp_path / "notes"), "text"
+    for pair in (Pair(text, text), Pair(text, "".join(list(text)))):
+        assert pool.map(functools.partial(tasks.note, notes), [pair], journal=journal) == [pair]
+    assert len(notes.texts()) == 1
+
+
+class Pair(NamedTuple):
+    """An item."""
+
+    one: str
+    other: str
+
+
+def test_threads_may_begin_the_same_run(one_pool: Any, journal: str) -> None:
+    """They share it."""
+    ready = threading.Barrier(4)
+    errors: list[BaseException] = []
+
+    def begin() -> None:
+        ready.wait()
+        try:
+            assert one_pool.map(abs, [-1], journal=journal) == [1]
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(read_runs(journal)) == 1
+
+
+def test_an_iterator_that_is_dropped_lets_go_of_the_file(one_pool: Any, journal: str) -> None:
+    """Soon; what was done is in it."""
+    result = one_pool.imap(abs, itertools.count(1000), journal=journal)
+    assert next(result) == 1000
+    del result
+    eventually(lambda: is_open_here(journal) is None, 20)
+    (run,) = read_runs(journal)
+    assert run.state == "interrupted"
+    assert next(iterate_journal(journal)).value == 1000
+
+
+def test_a_run_whose_input_failed_is_not_done(one_pool: Any, journal: str) -> None:
+    """There would have been more."""
+    with pytest.raises(tasks.InputError):
+        list(one_pool.imap(abs, tasks.failing_input(3), journal=journal))
+    (run,) = read_runs(journal)
+    assert (run.state, run.counts) == ("interrupted", {"ok": 3})
+
+
+def test_a_bar_that_cannot_be_made_leaves_no_journal_open(one_pool: Any, journal: str) -> None:
+    """The call fails, and that is all."""
+
+    class Broken:
+        def __init__(self, **_options: Any) -> None:
+            raise RuntimeError("no bar")
+
+    for call in (one_pool.map, lambda *args, **options: list(one_pool.imap(*args, **options))):
+        with pytest.raises(RuntimeError, match="no bar"):
+            call(abs, [1], journal=journal, progress=Broken)
+        assert is_open_here(journal) is None
+
+
+@pytest.mark.leaves_things("a fork of the test runner")
+def test_a_fork_leaves_an_open_journal_alone(one_pool: Any, journal: str) -> None:
+    """What it drops of it is its parent's."""
+    result = one_pool.imap(abs, range(10), journal=journal)
+    assert next(result) == 0
+    pid = os.fork()
+    if not pid:
+        own = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]
+        del result
+        gc.collect()
+        for fd in own:
+            os.fstat(fd)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert list(result) == list(range(1, 10))
+    assert len(list(iterate_journal(journal))) == 10

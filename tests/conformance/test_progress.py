@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -234,3 +235,21 @@ def test_items_are_retried_while_they_are_watched(one_worker: Any, notes: Any) -
     assert watched_map(one_worker, second_time, range(5), progress=seen, retries=1) == list(range(5))
     assert (seen.told[-1].done, seen.told[-1].failed) == (5, 0)
     eventually(lambda: sorted(notes.texts()) == sorted([*"01234"] * 2))
+
+
+@pytest.mark.parametrize("call", ["imap", "imap_unordered"])
+def test_who_is_shown_the_progress_may_end_the_run(one_pool: Any, call: str) -> None:
+    """From within the function that is told."""
+    ended = False
+
+    def tell(progress: Any) -> None:
+        nonlocal ended
+        if progress.done > 5 and not ended:
+            ended = True
+            result.close()
+
+    result = getattr(one_pool, call)(abs, itertools.count(), progress=tell)
+    for _ in result:
+        pass
+    assert ended
+    assert one_pool.map(abs, [-1]) == [1]

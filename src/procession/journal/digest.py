@@ -44,6 +44,9 @@ def _write(add: _Add, value: Any) -> None:
     writer = _WRITERS.get(type(value))
     if writer is not None:
         writer(add, value)
+    elif isinstance(value, tuple):  # with names; whatever else a subclass has counts as its type
+        _sized(add, b"n", _name(type(value)).encode())
+        _write_all(b"t")(add, value)
     elif isinstance(value, PurePath):
         _sized(add, b"P", str(value).encode("utf-8", "surrogatepass"))
     elif isinstance(value, Enum):

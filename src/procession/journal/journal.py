@@ -24,6 +24,9 @@ from procession.journal.packing import pack_failure, pack_value, traceback_of, u
 from procession.journal.writer import Writer
 from procession.outcome import OutcomeKind, kind_of
 
+#: Bytes of a value at most; SQLite takes 1e9 in a row.
+LARGEST = 990_000_000
+
 #: Keys asked for in one statement; SQLite takes 999 at least.
 _ASKED = 500
 
@@ -98,7 +101,7 @@ class Run:
         """The outcome of an item, pickled, to be ``put``.
 
         ``item`` says in a few words what it is; ``memory`` is the most that its worker has had, in bytes.  A value
-        that cannot be pickled leaves an outcome without a value, and is run again.
+        that cannot be pickled, or is larger than ``LARGEST``, leaves an outcome without a value, and is run again.
         """
         if key in self._places:
             self._delete(self._places.pop(key))
@@ -115,8 +118,11 @@ class Run:
                 traceback_of(error),
             )
         data, compressed = packed or (None, False)
-        head = (self._number, key, position, item, outcome, compressed, data)
-        return (*head, text, trace, tries, seconds, time.time(), pid, memory)
+        size = 0 if data is None else len(data)
+        if size > LARGEST:
+            data, text = None, f"the value has {size:,} bytes, and a journal takes {LARGEST:,}"
+        head = (self._number, key, position, _clean(item), outcome, compressed, data)
+        return (*head, _clean(text), _clean(trace), tries, seconds, time.time(), pid, memory)
 
     def put(self, rows: list[tuple[Any, ...]]) -> None:
         """Note outcomes, which are durable within a second.  Waits for the disk when far too much waits for it already.
@@ -146,6 +152,8 @@ class Journal:
         self.users = 0
         self.runs: set[Run] = set()  #: that have not ended
         self._guard = threading.Lock()
+        self._taking_up = threading.Lock()
+        self._forgotten = False
         self._connection, self._lock = open_to_write(path)
         self.writer = Writer(path, self._connection, self._guard)
 
@@ -163,6 +171,19 @@ class Journal:
 
         On failure: ``JournalChanged``, when the function is another than before and ``on_change`` is "refuse".
         """
+        with self._taking_up:  # two threads may begin the same run
+            return self._run(function, label, fingerprint, options=options, total=total, on_change=on_change)
+
+    def _run(
+        self,
+        function: str,
+        label: str | None,
+        fingerprint: str,
+        *,
+        options: Mapping[str, Any],
+        total: int | None,
+        on_change: str,
+    ) -> Run:
         name, now = label or "", time.time()
         row = next(iter(self.select("SELECT * FROM runs WHERE function = ? AND label = ?", (function, name))), None)
         facts = (fingerprint, python_version(), json.dumps(dict(options)), total, os.getpid(), now)
@@ -199,6 +220,8 @@ class Journal:
 
         On failure: ``JournalError``, and it is let go of all the same.
         """
+        if self._forgotten:
+            return
         with _lock:
             self.users -= 1
             if self.users:
@@ -222,6 +245,8 @@ class Journal:
 
     def forget(self) -> None:
         """In a forked child: the connection is the parent's, and must not even be closed."""
+        self._forgotten = True
+        self.writer.forget()
         with suppress(OSError):
             os.close(self._lock)
 
@@ -257,6 +282,11 @@ def _tell_change(path: str, function: str, python: str, on_change: str) -> None:
     if on_change == "refuse":
         raise JournalChanged(f"{text}, and its outcomes may be others now; use another file, or on_change='warn'")
     warnings.warn(f"{text}; the outcomes in it are taken all the same", JournalWarning, stacklevel=2)
+
+
+def _clean(text: str | None) -> str | None:
+    """The text with escapes in place of what is no Unicode: names of files may have it, and SQLite does not take it."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _in_words(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from procession.engine.bell import Bell
-from procession.errors import JournalError
+from procession.errors import JournalError, JournalFailed
 from procession.journal.file import explained
 
 #: The longest that an outcome waits to be written; a commit costs one to twenty milliseconds of the disk's.
@@ -59,8 +59,8 @@ class Writer:
         self._work = Bell()
         self._waiting = 0  # bytes of values in the queue; about, since several threads may count at once
         self._hurry = False  # somebody waits, so nothing more is waited for
-        self._closing = False
-        self._failure: JournalError | None = None
+        self._closing = self._forgotten = False
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="procession-journal", daemon=True)
         self._thread.start()
 
@@ -79,27 +79,39 @@ class Writer:
         """Block until all that was handed over is durable.  On failure: ``JournalError``."""
         done = Bell()
         self._hurry = True
-        self._hand_over(_Parcel(done=done))
-        while not done.wait():
-            pass
-        self._check()
+        if self._hand_over(_Parcel(done=done)):
+            while not done.wait():
+                pass
+            self._check()
 
     def close(self) -> None:
-        """Write the rest, and end the thread.  On failure: ``JournalError``."""
+        """Write the rest, and end the thread; what is handed over later is lost.  On failure: ``JournalError``."""
         self._closing = self._hurry = True
         self._work.ring()
         self._thread.join()
         self._check()
 
     def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        failure = self._failure
+        if failure is None:
+            return
+        if isinstance(failure, JournalError):
+            raise failure
+        raise JournalFailed(f"the journal {self._path} cannot be written: {failure!r}") from failure
 
-    def _hand_over(self, parcel: _Parcel) -> None:
+    def forget(self) -> None:
+        """In a forked child, which has no such thread: nothing that is handed over is ever written."""
+        self._forgotten = True
+
+    def _hand_over(self, parcel: _Parcel) -> bool:
+        """Queue it; return False if nothing is written any more.  On failure: as ``put``."""
+        if self._forgotten or self._closing:
+            return False
         # First into the queue, then the look: the writer says that it has failed, and then empties the queue.
         self._queue.append(parcel)
         self._check()
         self._work.ring()
+        return True
 
     def _run(self) -> None:
         while self._failure is None:
@@ -123,8 +135,11 @@ class Writer:
             self._work.wait(left)
         self._hurry = self._closing
 
-    def _write(self, parcels: list[_Parcel]) -> JournalError | None:
-        """Write all that was handed over, in one transaction."""
+    def _write(self, parcels: list[_Parcel]) -> BaseException | None:
+        """Write all that was handed over, in one transaction; return what went wrong, whatever it is.
+
+        Those who hand over or wait get it: this thread must not end without a word to them.
+        """
         try:
             with self._guard, explained(self._path):
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -135,7 +150,7 @@ class Writer:
                     if self._connection.in_transaction:  # a full disk has rolled it back already
                         self._connection.execute("ROLLBACK")
                     raise
-        except JournalError as error:
+        except BaseException as error:
             return error
         return None
 

@@ -32,6 +32,11 @@ class _Run:
         self.outcomes = outcomes
         self.taken = 0
 
+    @property
+    def left(self) -> int:
+        """How many have not been taken."""
+        return len(self.outcomes.values) - self.taken
+
     def pop(self) -> Outcome:
         """The next outcome."""
         offset, outcomes = self.taken, self.outcomes
@@ -65,7 +70,8 @@ class StreamCollector:
     @property
     def has_next(self) -> bool:
         """Whether ``pop`` has something to give."""
-        return bool(self._ready)
+        ready = self._ready
+        return len(ready) > 1 or (bool(ready) and ready[0].left > 0)
 
     @property
     def undelivered_bytes(self) -> int:
@@ -74,17 +80,23 @@ class StreamCollector:
 
     def pop(self) -> Outcome:
         """The next outcome."""
-        run = self._ready[0]
+        run = self._head()
         outcome = run.pop()
         if run.outcomes.sizes:
             self._bytes_popped += run.outcomes.sizes.get(run.taken - 1, 0)
-        if run.taken == len(run.outcomes.values):
+        if not run.left:
             self._ready.popleft()
         return outcome
 
+    def _head(self) -> _Run:
+        """The run of the next outcome; one that is used up may still be there, since a Ctrl-C strikes between lines."""
+        while not self._ready[0].left:
+            self._ready.popleft()
+        return self._ready[0]
+
     def pop_values(self) -> list[Any] | None:
         """The next values, if they came together, small and without an error; else None."""
-        run = self._ready[0]
+        run = self._head()
         outcomes = run.outcomes
         if outcomes.errors or outcomes.sizes:
             return None
@@ -116,13 +128,13 @@ class StreamCollector:
             self._parked.clear()
 
     def _add(self, run: _Run) -> None:
-        self.arrived += len(run.outcomes.values)
         if run.outcomes.sizes:
             self._bytes_arrived += sum(run.outcomes.sizes.values())
-        if not self._ordered:
+        if self._ordered:
+            self._parked[run.start] = run
+            while (head := self._parked.pop(self._next, None)) is not None:
+                self._ready.append(head)
+                self._next += len(head.outcomes.values)
+        else:
             self._ready.append(run)
-            return
-        self._parked[run.start] = run
-        while (head := self._parked.pop(self._next, None)) is not None:
-            self._ready.append(head)
-            self._next += len(head.outcomes.values)
+        self.arrived += len(run.outcomes.values)  # last: who finds that all have arrived finds them ready

@@ -42,14 +42,15 @@ class Batch:
         self.meter = meter
         #: Called once, when the run is over before its items are; what comes behind that does not count.
         self.on_halt: Callable[[], object] = _nothing
-        self._lock = threading.Lock()
+        # Reentrant: a progress function or a rule, both the user's, may close the iterator that it is called for.
+        self._lock = threading.RLock()
         self._closed = False
 
     def take(self, chunk: Chunk, start: int, outcomes: Outcomes) -> Outcomes:
         """Note outcomes that have come in; return those that count."""
         with self._lock:
             kept = self.halting.see(outcomes)
-            if self.recorder is not None:  # also what does not count: it has been done
+            if self.recorder is not None and not self._closed:  # also what does not count: it has been done
                 try:
                     self.recorder.record(chunk, start, outcomes)
                 except JournalError as error:
@@ -101,8 +102,13 @@ class Batch:
                 return
             self._closed = True
         self.on_halt = _nothing
-        if self.meter is not None:
-            self.meter.close()
+        try:
+            if self.meter is not None:
+                self.meter.close()
+        finally:
+            self._close_recorder(finished=finished)
+
+    def _close_recorder(self, *, finished: bool) -> None:
         if self.recorder is not None:
             try:
                 self.recorder.close(finished=finished)
@@ -136,7 +142,14 @@ def begin_batch(
         from procession.mapping.progress import make_meter
 
         label = options.label or function_name(func)
-        meter = make_meter(options.progress, label=label, total=total, workers=lambda: len(backend.worker_processes()))
+        try:
+            meter = make_meter(
+                options.progress, label=label, total=total, workers=lambda: len(backend.worker_processes())
+            )
+        except BaseException:  # the caller's own class of bars raises
+            if recorder is not None:
+                recorder.close(finished=False)
+            raise
     if halting is None:
         halting = Halting(options, total, stop_at_errors=stop_at_errors, ordered=ordered)
     return Batch(halting, recorder, meter)

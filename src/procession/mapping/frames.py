@@ -174,8 +174,9 @@ class Frames(Collecting):
         """See ``Source``."""
         if self._sizes:
             start = chunk.start + first
-            for position in range(start, start + len(outcomes.values)):
-                self._bytes_done += self._sizes.pop(position, 0)
+            done = sum(self._sizes.pop(position, 0) for position in range(start, start + len(outcomes.values)))
+            if done:  # else it may be the thread that adds, with an item that could not be added
+                self._bytes_done += done
         super().take(chunk, first, outcomes)
 
     def describe(self, chunk: Chunk, index: int) -> tuple[int | None, str]:

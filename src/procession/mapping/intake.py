@@ -64,10 +64,11 @@ class Intake:
         self._threaded = parallel and not by_caller and may_block
         self._room = Bell()  # the feeder waits for it
         self._pulling = threading.Lock()
+        self._running = threading.RLock()  # where the caller runs the items
         self._reading = False
         self._held = False  # what was announced last may wait for more
         self._stopped = False
-        self.taken = 0  #: outcomes that the stream has given out
+        self.taken = 0  #: outcomes that the stream has given out; fewer by those that a Ctrl-C has cost
         self.exhausted = False  #: nothing more comes
         self.error: BaseException | None = None  #: that comes behind the outcomes: of the input, or of the run
 
@@ -86,12 +87,17 @@ class Intake:
     @property
     def drained(self) -> bool:
         """Whether the outcomes of all that was pulled have been given out, and nothing more comes."""
-        return self.exhausted and self.taken >= self._source.added
+        return self.complete and not self._collector.has_next  # in this order: the last may be just arriving
 
     @property
     def complete(self) -> bool:
         """Whether the outcomes of all that was pulled have arrived, and nothing more comes."""
         return self.exhausted and self._collector.arrived >= self._source.added
+
+    @property
+    def finished(self) -> bool:
+        """The same, and the input has come to its end, not to an error."""
+        return self.complete and self.error is None
 
     def stop(self) -> None:
         """Pull nothing more, and announce nothing."""
@@ -162,7 +168,7 @@ class Intake:
         """Pull items whenever there is room; in the feeder's thread."""
         while not (self.exhausted or self._stopped):
             while (room := self._free_places()) <= 0:
-                if self._stopped:
+                if self._stopped or self.exhausted:
                     return  # type: ignore[unreachable]  # another thread stops it
                 self._room.wait()
             self.pull(min(room, 1 + room // 2), singly=True)
@@ -186,7 +192,8 @@ class Intake:
             more = self._read(count, singly=singly)
             self._reading = False
         except BaseException as error:  # the input's own error, in its place
-            self.error = error
+            if not self.exhausted:  # else the run is over already, for another reason
+                self.error = error
             self.exhausted = True
             self._wake()
             if not isinstance(error, Exception):
@@ -197,6 +204,12 @@ class Intake:
                 if self._batch is not None and self._batch.meter is not None:
                     self._batch.meter.set_total(self._source.added)
         self._submit()
+
+    def run_one(self) -> None:
+        """Pull an item for a backend that runs it in the calling thread; others that want one wait for that."""
+        with self._running:
+            if not self.exhausted and not self._collector.has_next:
+                self.pull(1)
 
     def _read(self, count: int, *, singly: bool) -> bool:
         """Pull up to ``count`` items and add them; return False at the end of the input.

@@ -65,9 +65,11 @@ def run_map(
         if not finished:
             backend.interrupt(source, TaskCancelled("the map was stopped"))
         if batch is not None:
-            if not finished:
-                batch.settle_down(backend, source)
-            batch.close(finished=finished)
+            try:
+                if not finished:
+                    batch.settle_down(backend, source)
+            finally:  # also if a second Ctrl-C ends the wait
+                batch.close(finished=finished)
     return finish(collector, options.on_error, batch)
 
 
@@ -120,7 +122,7 @@ def start_map(
 ) -> None:
     """Pickle every item now, and begin; ``on_done`` is called once, with all outcomes.
 
-    On failure: ``NotPicklable``, and nothing is run.
+    On failure: ``NotPicklable``, and nothing more is run: items before it may have been, if there was no room for all.
     """
     function = intern(backend, func, options)
     sequence = as_sequence(items)
@@ -150,7 +152,8 @@ def start_map(
         if batch is not None:
             batch.on_halt = collector.stop
         _add_all(source, sequence, collector, batch, lambda: backend.submit(source))
-    except BaseException:
+    except BaseException as error:
+        backend.interrupt(source, TaskCancelled(f"the map was given up: {type(error).__name__}"))
         if batch is not None:
             batch.close(finished=False)
         raise

@@ -6,7 +6,9 @@ than the window, so an endless input runs in constant memory.
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -127,24 +129,33 @@ class Stream:
 
         On failure: ``TimeoutError`` of multiprocessing when ``timeout`` seconds bring none.
         """
-        intake = self._intake
-        intake.refill()
-        if not self._collector.has_next:
-            self._wait(timeout)
-        with self._lock:
-            if not self._collector.has_next and self._drained:
-                self._end_batch(finished=not self._halted)
-            if self._owes_error:
-                self._error_given = True
-                return Outcome(intake.taken, OutcomeKind.ERROR, error=intake.error)
-            if not self._collector.has_next:
-                self._let_go()
-                return None
-            outcome = self._collector.pop()
-            intake.taken += 1
+        intake, collector = self._intake, self._collector
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            intake.refill()
+            if not collector.has_next:
+                self._wait(timeout, end)
+            with self._lock:
+                if collector.has_next:
+                    outcome = collector.pop()
+                    intake.taken += 1
+                    break
+                if self._drained or self._closed:
+                    return self._finish()
+            # Another thread was quicker; there will be more, or the end.
         if not (self._stops_in_order and self._is_last(outcome)):
             intake.on_taken()
         return outcome
+
+    def _finish(self) -> Outcome | None:
+        """There are no more outcomes: an error of the input or of the run comes behind them, once, and then nothing."""
+        if self._drained:
+            self._end_batch(finished=not self._halted and self._intake.finished)
+        if self._owes_error:
+            self._error_given = True
+            return Outcome(self._intake.taken, OutcomeKind.ERROR, error=self._intake.error)
+        self._let_go()
+        return None
 
     def next_values(self) -> list[Any] | None:
         """The next values, if several are there that came together; else None, and ``next`` tells.
@@ -161,13 +172,14 @@ class Stream:
         self._intake.make_room()
         return values
 
-    def _wait(self, timeout: float | None) -> None:
-        """Block until there is an outcome, or the end.  On failure: ``TimeoutError``."""
+    def _wait(self, timeout: float | None, end: float | None) -> None:
+        """Block until there is an outcome, or the end.  On failure: ``TimeoutError``, at the moment ``end``."""
         if not self._parallel and not self.ready:
-            self._intake.pull(1)
+            self._intake.run_one()
         if not self.ready:
             self._intake.grow()
-        if not self._backend.wait(lambda: self.ready, timeout) and not self.ready:
+        left = None if end is None else max(0.0, end - time.monotonic())
+        if not self._backend.wait(lambda: self.ready, left) and not self.ready and timeout is not None:
             raise WaitTimeout(f"no result after {timeout:g} seconds; the tasks go on")
 
     def _is_last(self, outcome: Outcome) -> bool:
@@ -211,15 +223,29 @@ class Stream:
         self._let_go()
         self._intake.stop()
         self._wake_loops()
-        finished = self._intake.complete
-        if not finished:
-            if stop:
-                self._backend.interrupt(self._source, TaskCancelled("the iterator was closed"))
-                if self._batch is not None:
-                    self._batch.settle_down(self._backend, self._source)
-            else:
-                self._backend.withdraw(self._source)
-        self._end_batch(finished=finished)
+        try:
+            if not self._intake.complete:
+                if stop:
+                    self._backend.interrupt(self._source, TaskCancelled("the iterator was closed"))
+                    if self._batch is not None:
+                        self._batch.settle_down(self._backend, self._source)
+                else:
+                    self._backend.withdraw(self._source)
+        finally:  # also if a Ctrl-C ends the wait
+            self._end_batch(finished=self._intake.finished)
+
+    def drop(self) -> None:
+        """Close it later, if that takes locks or the disk: it may be the garbage collector that drops it, anywhere.
+
+        writer of the journal: amid a transaction, allocates | collector: closes the journal, waits for the writer
+        """
+        if self._closed or self._batch is None:
+            self.close()
+            return
+        self._intake.stop()
+        if not sys.is_finalizing():  # else no thread would run any more, and the journal has closed itself
+            with suppress(RuntimeError):  # the same, as newer Pythons say it
+                threading.Thread(target=self.close, name="procession-closing", daemon=True).start()
 
     def _on_halt(self, *, keep: bool = True) -> None:
         """The run is over before its items are; called by the thread that drives, pulls or takes.

@@ -51,20 +51,22 @@ class Waiting:
 
     def __init__(self) -> None:
         self._entries: deque[_Single | _Run] = deque()
-        self._open: _Run | None = None  # the adder's
-        self._added = self._taken = 0  # counted by the adder, without the open run, and by the taker
+        #: The adder's: how many it has added, without those of the run that is open; and that run.  One object: the
+        #: taker must see both as they were at one moment: too few, and it would say that nothing is left.
+        self._added: tuple[int, _Run | None] = (0, None)
+        self._taken = 0
 
     @property
     def count(self) -> int:
-        """How many there are; some fewer while the adder, who looks again then, is just closing a run."""
-        added = self._added  # before the open run, or one that is just being closed would count twice
-        run = self._open
+        """How many there are."""
+        added, run = self._added
+        # The taker may have a pickled one that the adder is about to count, and to announce.
         return max(0, added + (0 if run is None else len(run.items)) - self._taken)
 
     @property
     def end(self) -> int:
         """The position behind the open run, for the adder; 0 if none is open."""
-        run = self._open
+        run = self._added[1]
         return 0 if run is None else run.start + len(run.items)
 
     # By the adder.
@@ -73,27 +75,29 @@ class Waiting:
         """Add a pickled item."""
         self.close_run()
         self._entries.append((position, frame, definitions))
-        self._added += 1
+        self._added = (self._added[0] + 1, None)
 
     def open_run(self, position: int) -> list[Any]:
         """Where to append plain items, of which the first has this position, as long as no other method is called.
 
         They can be taken as soon as they are there.
         """
-        run = self._open
+        added, run = self._added
         if run is None or len(run.items) >= _RUN_LENGTH:
-            self.close_run()
-            run = self._open = _Run(position, [])
+            if run is not None:
+                self.close_run()
+                added = self._added[0]
+            run = _Run(position, [])
             self._entries.append(run)
+            self._added = (added, run)
         return run.items
 
     def close_run(self) -> None:
         """The next plain item does not follow the last."""
-        run = self._open
+        added, run = self._added
         if run is not None:
+            self._added = (added + len(run.items), None)
             run.closed = True
-            self._open = None
-            self._added += len(run.items)
 
     # By the taker.
 
