@@ -118,6 +118,9 @@ def test_items_are_split_and_globbed(batch: CommandLine) -> None:
         (("a", "--journal", "no/such/folder.db"), "JournalFailed: the journal"),
         (("a", "--max-failures", "lots"), "max_failures must be"),
         (("a", "--seed", "-1"), "seed must be 0 or more"),
+        (("a", "--format", "csv"), "--format is that of --output"),
+        (("a", "--on-error", "stop", "--max-failures", "2"), "--on-error stop ends at the first failure"),
+        (("--zip", "--args", ":::", "1"), "--args splits lines, files and arguments"),
         (("a", "--tag"), "--tag is about what commands print: it goes with --shell"),
         (("a", "-k"), "--keep-order is about what commands print: it goes with --shell"),
         (("a", "--shell", "--tag", "--output", "-"), "which with --output - stands in the records"),
@@ -231,7 +234,18 @@ def test_commands_are_run_with_quoted_items(batch: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ['echo "{}"', "echo '{}'", "echo {}", 'echo "$(echo {})"', 'echo "$(echo "{}")"', "echo `echo {}`"]
+    "template",
+    [
+        'echo "{}"',
+        "echo '{}'",
+        "echo {}",
+        'echo "$(echo {})"',
+        'echo "$(echo "{}")"',
+        "echo `echo {}`",
+        'echo "$( (true); echo {} )"',
+        'echo "`echo {}`"',
+        "# don't\necho {}",
+    ],
 )
 def test_no_quotes_around_an_item_make_code_of_it(batch: CommandLine, template: str) -> None:
     """Whatever is in it, and whatever it is put into."""
@@ -239,7 +253,7 @@ def test_no_quotes_around_an_item_make_code_of_it(batch: CommandLine, template: 
         finished = batch.map("--shell", template, "-q", "--", item)
         assert not (batch.folder / "pwned").exists()
         # As in any shell, what a command in bare backticks writes is split into words.
-        split = "`" in template
+        split = template.startswith("echo `")
         assert (finished.stdout.split() if split else finished.stdout) == (item.split() if split else f"{item}\n")
 
 
@@ -370,3 +384,41 @@ def test_help_fits_a_screen(batch: CommandLine) -> None:
     """Two of them."""
     assert len(batch.run("map", "--help").stdout.splitlines()) <= 90
     assert Path(batch.folder / "calls").exists() is False
+
+
+def test_an_export_replaces_a_file_whole_or_not_at_all(batch: CommandLine) -> None:
+    """What was there stays if there is nothing to write; any value can be written."""
+    (batch.folder / "rows.jsonl").write_text("before")
+    assert batch.run("export", "missing.db", "-o", "rows.jsonl").returncode == 2
+    assert (batch.folder / "rows.jsonl").read_text() == "before"
+    batch.map("targets.py:value", "{(1, 2): float('nan')}", "'\\udcff'", "--journal", "run.db")
+    for name in ("rows.jsonl", "rows.csv"):
+        assert batch.run("export", "run.db", "-o", name).returncode == 0
+    rows = [json.loads(line) for line in (batch.folder / "rows.jsonl").read_text().splitlines()]
+    assert sorted(row["value"] for row in rows) == ["{(1, 2): nan}", "\udcff"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("map", "--shell", "echo {}; echo {}", "1", "2"), ("export", "run.db", "-o", "-")]
+)
+def test_a_reader_that_goes_away_is_said(batch: CommandLine, arguments: tuple[str, ...]) -> None:
+    """As by the death of any command in a pipe."""
+    batch.map("targets.py:upper", "a", "--journal", "run.db")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = batch.start(*arguments, stdout=theirs)
+    os.close(theirs)
+    _out, err = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 141
+    assert "has gone" in err
+    assert "Traceback" not in err
+
+
+def test_a_full_device_is_said(batch: CommandLine) -> None:
+    """Nobody could read what the commands print."""
+    with open("/dev/full", "w") as full:
+        process = batch.start("map", "--shell", "echo {}", "1", stdout=full)
+        _out, err = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 2
+    assert "No space left on device" in err
+    assert "Traceback" not in err

@@ -548,3 +548,13 @@ def test_a_fork_leaves_an_open_journal_alone(one_pool: Any, journal: str) -> Non
     assert os.waitpid(pid, 0)[1] == 0
     assert list(result) == list(range(1, 10))
     assert len(list(iterate_journal(journal))) == 10
+
+
+def test_items_in_shared_memory_are_known_by_their_content(one_pool: Any, journal: str) -> None:
+    """Another array with the same is the same item."""
+    for content, known in ((1, False), (1, True), (2, False)):
+        array = procession.shared_array(100, int)
+        array[:] = content
+        for item in (array, procession.share({"content": content})):
+            (outcome,) = one_pool.outcomes(tasks.none, [item], journal=journal)
+            assert outcome.replayed is known

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,3 +213,84 @@ def test_nothing_runs_twice_when_workers_are_held_up(make_pool: Callable[..., An
         done.set()
         thread.join()
     assert len(notes.lines()) == 20 * 10
+
+
+CLOSED = """
+import sys
+import procession
+
+def work(item):
+    print("out")
+    print("err", file=sys.stderr)
+    return item
+
+def main():
+    for method in procession.get_all_start_methods():
+        context = procession.get_context(method)
+        with context.Pool(2) as pool:
+            assert pool.map(work, [1, 2]) == [1, 2]
+        process = context.Process(target=work, args=(1,))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_cost_nothing(tmp_path: Path, closed: str) -> None:
+    """What was closed when the program began is no place for a pipe of ours."""
+    (tmp_path / "closed.py").write_text(CLOSED)
+    command = f'exec "$0" closed.py {closed}'
+    assert subprocess.run(["/bin/sh", "-c", command, sys.executable], cwd=tmp_path, timeout=60).returncode == 0
+
+
+def die() -> None:
+    """Initialize a worker for the worst."""
+    os._exit(1)
+
+
+def test_a_stream_of_a_broken_pool_ends_with_that(make_pool: Callable[..., Any]) -> None:
+    """Not as if there were no more items."""
+    for endless in (itertools.count(), iter(range(10_000))):
+        pool = make_pool(2, initializer=die)
+        with pytest.raises(procession.PoolBroken):
+            list(pool.outcomes(abs, endless))
+        with pytest.raises(procession.PoolBroken):
+            list(pool.outcomes(abs, iter(range(10))))
+
+
+def test_a_stream_ends_with_its_pool(make_pool: Callable[..., Any]) -> None:
+    """Also if its input is being waited for."""
+    over = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        over.wait()
+
+    pool = make_pool(2)
+    result = pool.imap(abs, items())
+    assert next(result) == 1
+    pool.terminate()
+    with pytest.raises(procession.TaskCancelled):
+        next(result)
+    over.set()
+    with pytest.raises(StopIteration):
+        next(result)
+
+
+def test_an_input_may_raise_anything(make_pool: Callable[..., Any]) -> None:
+    """The caller gets it, and nobody else."""
+    pool = make_pool(2)
+    for error in (GeneratorExit, KeyboardInterrupt, SystemExit):
+
+        def items(error: type[BaseException] = error) -> Iterator[int]:
+            yield 1
+            raise error("no more")
+
+        result = pool.imap(abs, items())
+        assert next(result) == 1
+        with pytest.raises(error, match="no more"):
+            next(result)

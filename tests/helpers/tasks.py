@@ -26,6 +26,10 @@ def identity(item: Any) -> Any:
     return item
 
 
+def none(_item: Any) -> None:
+    """Nothing."""
+
+
 def double(x: Any) -> Any:
     """Return twice x."""
     return x * 2

@@ -108,7 +108,19 @@ def test_plain_items(item: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "item", [[1], {}, "x" * 1000, b"x" * 1000, (1, "text"), tuple(range(100)), bytearray(1), type("int", (int,), {})()]
+    "item",
+    [
+        1 << 600,
+        (1, -1 << 600),
+        [1],
+        {},
+        "x" * 1000,
+        b"x" * 1000,
+        (1, "text"),
+        tuple(range(100)),
+        bytearray(1),
+        type("int", (int,), {})(),
+    ],
 )
 def test_items_that_are_not_plain(item: Any) -> None:
     """Whatever may change, is large, or runs code when it is pickled."""

@@ -19,6 +19,7 @@ from procession.engine.interning import Function, installed_modules, interner
 from procession.engine.items import encode_item
 from procession.engine.store import Store
 from procession.launch.start import preload
+from procession.system import hold_standard_descriptors
 from procession.wire.arena import NoRoom
 from procession.wire.serial import PROTOCOL
 
@@ -43,6 +44,7 @@ class Processes:
     capabilities = frozenset(Capability)
 
     def __init__(self, settings: WorkerSettings) -> None:
+        hold_standard_descriptors()
         self.workers = settings.workers
         self._served = settings.method == "forkserver"
         self._store = Store(settings.block_memory, settings.workers)

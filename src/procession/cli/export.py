@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from procession.cli.outputs import plain
+from procession.cli.outputs import as_cell, as_json, plain, reader_gone, whole_file
 
 _SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -32,16 +31,24 @@ def export_command(journal: str, output: str, function: str | None) -> None:
         if suffix == ".parquet":
             _write_parquet(journal, output, function)
         else:
-            with ExitStack() as stack:
-                file = (
-                    sys.stdout
-                    if output == "-"
-                    else stack.enter_context(open(output, "w", newline="", encoding="utf-8"))
-                )
-                write = _write_csv if suffix == ".csv" else _write_lines
-                write(file, _rows(journal, function))
+            _write_text(journal, output, function, _write_csv if suffix == ".csv" else _write_lines)
     except (JournalError, OSError) as error:
         raise click.UsageError(str(error)) from error
+
+
+def _write_text(journal: str, output: str, function: str | None, write: Callable[[Any, Iterator[Any]], None]) -> None:
+    if output == "-":
+        try:
+            write(sys.stdout, _rows(journal, function))
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise reader_gone(sys.stdout, "standard output") from error
+        return
+    with whole_file(output) as raw:
+        file = io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
+        write(file, _rows(journal, function))
+        file.flush()
+        file.detach()
 
 
 def _rows(journal: str, function: str | None) -> Iterator[dict[str, Any]]:
@@ -53,7 +60,7 @@ def _rows(journal: str, function: str | None) -> Iterator[dict[str, Any]]:
 
 def _write_lines(file: Any, rows: Iterator[dict[str, Any]]) -> None:
     for row in rows:
-        file.write(json.dumps(row, default=repr) + "\n")
+        file.write(as_json(row) + "\n")
 
 
 def _write_csv(file: Any, rows: Iterator[dict[str, Any]]) -> None:
@@ -62,8 +69,7 @@ def _write_csv(file: Any, rows: Iterator[dict[str, Any]]) -> None:
     writer = csv.DictWriter(file, list(Row.__dataclass_fields__))
     writer.writeheader()
     for row in rows:
-        plain = row["value"] is None or isinstance(row["value"], (str, int, float))
-        writer.writerow(row if plain else {**row, "value": json.dumps(row["value"], default=repr)})
+        writer.writerow({**row, "value": as_cell(row["value"])})
 
 
 def _write_parquet(journal: str, output: str, function: str | None) -> None:
@@ -74,7 +80,7 @@ def _write_parquet(journal: str, output: str, function: str | None) -> None:
     rows = list(_rows(journal, function))
     values = [row["value"] for row in rows]
     if not all(isinstance(value, (int, float, str, bytes, type(None))) for value in values):
-        rows = [{**row, "value": json.dumps(row["value"], default=repr)} for row in rows]
+        rows = [{**row, "value": as_json(row["value"])} for row in rows]
     try:
         pd.DataFrame(rows).to_parquet(output)
     except ImportError as error:  # pandas has no way of its own to write it

@@ -85,12 +85,14 @@ def open_items(wanted: Wanted, stack: ExitStack) -> Items:
     given = [name for name, is_given in sources if is_given]
     if len(given) > 1:
         raise click.UsageError(f"items come {given[0]} or {given[1]}, not both")
+    if wanted.split and (wanted.combine or wanted.csv or wanted.json_lines):
+        raise click.UsageError("--args splits lines, files and arguments; these items are several arguments already")
     if wanted.combine is not None:
         return _combined(wanted.arguments, wanted.combine)
     if wanted.arguments:
         return Items(_split(wanted.arguments) if wanted.split else wanted.arguments, len(wanted.arguments))
     if wanted.pattern is not None:
-        return _globbed(wanted.pattern)
+        return _globbed(wanted.pattern, split=wanted.split)
     return _read(wanted, stack)
 
 
@@ -115,11 +117,11 @@ def _combined(arguments: tuple[str, ...], how: str) -> Items:
     return Items((Arguments(row) for row in rows), total)
 
 
-def _globbed(pattern: str) -> Items:
+def _globbed(pattern: str, *, split: bool) -> Items:
     found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
     if not found:
         raise click.UsageError(f"no file matches {pattern}")
-    return Items(found, len(found))
+    return Items(_split(found) if split else found, len(found))
 
 
 def _read(wanted: Wanted, stack: ExitStack) -> Items:
@@ -137,7 +139,7 @@ def _read(wanted: Wanted, stack: ExitStack) -> Items:
         name = source
         try:
             file = stack.enter_context(_open(source))
-            total = _count_lines(source, file)
+            total = _count_lines(source, file, blank=not wanted.json_lines)
         except OSError as error:
             raise click.UsageError(f"cannot read {source}: {error.strerror}") from error
     if wanted.csv:
@@ -200,10 +202,13 @@ def _lines(file: TextIO, name: str) -> Iterator[str]:
         raise click.UsageError(f"cannot read {name}: {error.strerror}") from error
 
 
-def _count_lines(path: str, file: TextIO) -> int | None:
-    """Count the lines of a regular file, for the bar; None for a pipe, which can be read only once."""
+def _count_lines(path: str, file: TextIO, *, blank: bool) -> int | None:
+    """Count the lines of a regular file, ``blank`` ones too; None for a pipe, which can be read only once."""
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return None
+    if not blank:
+        with open(path, "rb") as raw:
+            return sum(not line.isspace() for line in raw)
     count, last = 0, b"\n"
     with open(path, "rb") as raw:
         while block := raw.read(1 << 20):

@@ -84,7 +84,7 @@ def map_command(context: click.Context, /, target: str, items: tuple[str, ...], 
         options["split"],
     )
     _check_printing(shell, options)
-    function: Any = Shell(target) if shell else resolve(target)
+    function: Any = _shell(target) if shell else resolve(target)
     pool_options, call_options = checked(options)
     with ExitStack() as stack:
         feed = open_items(wanted, stack)
@@ -103,6 +103,13 @@ def map_command(context: click.Context, /, target: str, items: tuple[str, ...], 
         stack.enter_context(held_back())
         status = _record(outcomes, feed, outputs, options)
     context.exit(status)
+
+
+def _shell(template: str) -> Shell:
+    try:
+        return Shell(template)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _check_printing(shell: bool, options: dict[str, Any]) -> None:
@@ -138,13 +145,13 @@ def _open_outputs(options: dict[str, Any], feed: Items, stack: ExitStack) -> lis
 
 def _show_calls(function: Any, target: str, feed: Items) -> None:
     for number, item in enumerate(feed, 1):
+        feed.take(number - 1)
         if isinstance(function, Shell):
             click.echo(function.command(item, number))
             continue
         args, kwargs = ((item,), {}) if isinstance(item, str) else item
         words = [repr(each) for each in args] + [f"{name}={value!r}" for name, value in kwargs.items()]
         click.echo(f"{target.rpartition(':')[2]}({', '.join(words)})")
-        feed.take(number - 1)
 
 
 def _outcomes(

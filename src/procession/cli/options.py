@@ -65,6 +65,10 @@ def checked(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     from procession.options import TaskOptions
 
     journal = options["journal"]
+    if options["kind"] is not None and options["output"] is None:
+        raise click.UsageError("--format is that of --output FILE, and there is none")
+    if options["on_error"] == "stop" and options["max_failures"] is not None:
+        raise click.UsageError("--on-error stop ends at the first failure: --max-failures says something else")
     if (options["resume"] or options["resume_failed"]) and journal is None:
         raise click.UsageError("--resume wants the --journal that is to be taken up")
     if options["resume"] and not os.path.exists(journal):

@@ -11,8 +11,9 @@ import json
 import os
 import re
 import tempfile
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
@@ -96,7 +97,7 @@ class Lines(_File):
 
     def write(self, item: Any, outcome: Outcome) -> None:
         """See `Output`."""
-        self._put(_as_json(_fields(item, outcome)) + "\n")
+        self._put(as_json(_fields(item, outcome)) + "\n")
 
 
 class Table(_File):
@@ -113,7 +114,7 @@ class Table(_File):
             self._put(item)
             return
         fields = {**_fields(item, outcome), "item": str(item)}
-        self._rows.writerow([_as_cell(fields[name]) for name in _FIELDS])
+        self._rows.writerow([as_cell(fields[name]) for name in _FIELDS])
 
 
 class Folder:
@@ -121,6 +122,7 @@ class Folder:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._mode = 0o666 & ~_umask()
         try:
             os.makedirs(path, exist_ok=True)
         except OSError as error:
@@ -134,21 +136,44 @@ class Folder:
         name = f"{outcome.index:06}-{_UNSAFE.sub('_', os.path.basename(str(item)))[:_NAME_LIMIT]}{suffix}"
         target = os.path.join(self._path, name)
         try:
-            handle, temporary = tempfile.mkstemp(dir=self._path, prefix=".")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                os.chmod(temporary, 0o666 & ~_umask())
-                os.replace(temporary, target)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)
-                raise
+            with whole_file(target, self._mode) as file:
+                file.write(data)
         except OSError as error:
             raise OutputFailed(f"cannot write {target}: {error.strerror}") from error
 
     def close(self) -> None:
         """See `Output`."""
+
+
+@contextmanager
+def whole_file(path: str, mode: int | None = None) -> Iterator[IO[bytes]]:
+    """A file that has its name when all of it is written; what was there before stays until then.
+
+    On failure: ``OSError``.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):  # a device, a pipe
+        with open(path, "wb") as file:
+            yield file
+        return
+    target = os.path.realpath(path)
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.chmod(temporary, 0o666 & ~_umask() if mode is None else mode)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def reader_gone(stream: TextIO, name: str) -> OutputClosed:
+    """The error to raise when a standard stream has no reader any more; nothing is written to it from now on."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())  # what is in its buffer would fail again at the exit
+    os.close(null)
+    return OutputClosed(f"the reader of {name} has gone")
 
 
 def _fields(item: Any, outcome: Outcome) -> dict[str, Any]:
@@ -186,16 +211,18 @@ def _content(value: Any) -> tuple[bytes, str]:
         return value.encode("utf-8", "surrogateescape"), ".txt"
     if isinstance(value, Result):
         return value.stdout, ".txt"
-    return _as_json(value).encode() + b"\n", ".json"
+    return as_json(value).encode() + b"\n", ".json"
 
 
-def _as_cell(value: Any) -> Any:
+def as_cell(value: Any) -> Any:
+    """A value as it stands in a table."""
     if value is None or isinstance(value, (str, int, float)):
         return value
-    return _as_json(value)
+    return as_json(value)
 
 
-def _as_json(fields: Any) -> str:
+def as_json(fields: Any) -> str:
+    """Any value as JSON, in one line: what JSON cannot hold, as its repr."""
     # ASCII escapes carry every str, lone surrogates of odd file names included. NaN and infinity are no JSON.
     try:
         return json.dumps(fields, default=_as_repr, allow_nan=False)

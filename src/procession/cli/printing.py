@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from procession.cli.outputs import OutputFailed, reader_gone
 from procession.cli.shell import captured
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class Printed:
         self._tag = tag
 
     def write(self, item: Any, outcome: Outcome) -> None:
-        """See `Output`."""
+        """See `Output`.  On failure: OutputFailed."""
         from procession.engine.screen import screen
 
         result = captured(outcome)
@@ -27,9 +28,14 @@ class Printed:
         with screen.above():
             for stream, written in ((sys.stdout, result.stdout), (sys.stderr, result.stderr)):
                 if stream is not None and written:
-                    stream.flush()
-                    stream.buffer.write(self._tagged(item, written))
-                    stream.flush()
+                    try:
+                        stream.flush()
+                        stream.buffer.write(self._tagged(item, written))
+                        stream.flush()
+                    except BrokenPipeError as error:
+                        raise reader_gone(stream, stream.name) from error
+                    except OSError as error:
+                        raise OutputFailed(f"cannot write {stream.name}: {error.strerror}") from error
 
     def _tagged(self, item: Any, written: bytes) -> bytes:
         if not self._tag:

@@ -14,6 +14,8 @@ import tempfile
 from contextlib import suppress
 from typing import IO, Any, NamedTuple
 
+from procession.cli.quotes import Quotes
+
 #: What is kept of each stream of a command; the rest is cut off, and that is said on its stderr.
 AT_MOST = 64 << 20
 
@@ -50,11 +52,12 @@ class Shell:
 
     ``{}`` is the item, as one word whatever is in it; ``{.}`` without its extension, ``{/}`` without its folders,
     ``{//}`` its folder, ``{/.}`` without both; ``{1}`` and so on its arguments; ``{#}`` the number of the item, from 1
-    on.  A template without any gets the item at its end.
+    on.  A template without any gets the item at its end.  On failure: ``ValueError``, for one that is not understood.
     """
 
     def __init__(self, template: str) -> None:
         self.template = template if _REPLACED.search(template) else f"{template} {{}}"
+        Quotes().read(self.template)
         self.__qualname__ = template
 
     @property
@@ -110,37 +113,6 @@ class Shell:
             if code:
                 raise CommandFailed(result)
             return result
-
-
-class Quotes:
-    """Which quotes of the shell are open where a text ends; ``$(`` within double quotes begins anew."""
-
-    def __init__(self) -> None:
-        self._open = [""]  # of each ``$(``, the quote that is open in it
-
-    def read(self, text: str) -> None:
-        """Go on over a text."""
-        place = 0
-        while place < len(text):
-            character, quote = text[place], self._open[-1]
-            if quote == "'":
-                self._open[-1] = "" if character == "'" else quote
-            elif character == "\\":
-                place += 1
-            elif text.startswith("$(", place):
-                self._open.append("")
-                place += 1
-            elif character == '"':
-                self._open[-1] = "" if quote else '"'
-            elif character == "'" and not quote:
-                self._open[-1] = "'"
-            elif character == ")" and not quote and len(self._open) > 1:
-                self._open.pop()
-            place += 1
-
-    def within(self, parameter: str) -> str:
-        """A parameter as one word there."""
-        return {"": f'"{parameter}"', '"': parameter, "'": f"'\"{parameter}\"'"}[self._open[-1]]
 
 
 class Numbered(NamedTuple):

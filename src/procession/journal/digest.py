@@ -47,6 +47,9 @@ def _write(add: _Add, value: Any) -> None:
     elif isinstance(value, tuple):  # with names; whatever else a subclass has counts as its type
         _sized(add, b"n", _name(type(value)).encode())
         _write_all(b"t")(add, value)
+    elif (by_content := getattr(type(value), "reduce_by_content", None)) is not None:  # in shared memory
+        _sized(add, b"S", _name(type(value)).encode())
+        _write(add, by_content(value)[1])
     elif isinstance(value, PurePath):
         _sized(add, b"P", str(value).encode("utf-8", "surrogatepass"))
     elif isinstance(value, Enum):

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 
+from procession.system import hold_standard_descriptors
 from procession.wire.channel import Channel, socket_pair
 from procession.wire.serial import PROTOCOL
 
@@ -80,6 +81,7 @@ class Server:
 
         from procession.worker.zygote import PRELOAD, State, command_line
 
+        hold_standard_descriptors()
         ours, theirs = socket_pair()
         read_end, write_end = os.pipe()
         path = [entry for entry in sys.path if isinstance(entry, str)]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from procession.launch.child import Child, OwnChild, ServedChild
 from procession.launch.request import Request
 from procession.launch.server import server, spawn
+from procession.system import hold_standard_descriptors
 from procession.wire.channel import Channel, socket_pair
 
 METHODS = ("forkserver", "spawn", "fork")
@@ -26,6 +27,7 @@ def start(request: Request, fds: list[int]) -> Child:
 
     Returns at once; ``wait_started`` of the child tells when it runs.  On failure: ``OSError``.
     """
+    hold_standard_descriptors()
     return _start_fresh(request, fds) if request.method == "spawn" else _start_served(request, fds)
 
 

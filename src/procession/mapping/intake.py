@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from procession.engine.bell import Bell
-from procession.mapping.waiting import NUMBERS
+from procession.mapping.waiting import LARGE, NUMBERS
 from procession.mapping.window import UNBOUNDED, Window
 
 if TYPE_CHECKING:
@@ -92,7 +92,12 @@ class Intake:
     @property
     def complete(self) -> bool:
         """Whether the outcomes of all that was pulled have arrived, and nothing more comes."""
-        return self.exhausted and self._collector.arrived >= self._source.added
+        return self.exhausted and self.all_arrived
+
+    @property
+    def all_arrived(self) -> bool:
+        """Whether the outcomes of all that was pulled have arrived."""
+        return self._collector.arrived >= self._source.added
 
     @property
     def finished(self) -> bool:
@@ -113,6 +118,11 @@ class Intake:
         self.error = error
         self.exhausted = True
         self._room.ring()
+
+    def cut_off(self, error: BaseException | None) -> None:
+        """Nothing can be run any more; what the input still has gets no outcome, but this error."""
+        if not self.exhausted:
+            self.end(error)
 
     def refill(self) -> None:
         """Pull for the caller, who asks for an outcome, if it is his to pull."""
@@ -196,7 +206,7 @@ class Intake:
                 self.error = error
             self.exhausted = True
             self._wake()
-            if not isinstance(error, Exception):
+            if not singly and not isinstance(error, Exception):  # a Ctrl-C is the caller's, too; the feeder has none
                 raise
         else:
             if not more:
@@ -221,7 +231,8 @@ class Intake:
         for item in self._items:
             if self._stopped:  # while the input was waited for
                 return True
-            if type(item) in numbers and not replayed:
+            kind = type(item)
+            if kind in numbers and not replayed and (kind is not int or -LARGE < item < LARGE):
                 append(item)
             else:
                 self._add(item)
@@ -256,6 +267,8 @@ class Intake:
             while self._source.left():
                 chunk = self._source.cut(1)
                 self._source.deliver_error(chunk, 0, 1, error)
+            if not self.exhausted:  # there may have been more
+                self.error = error
             self.exhausted = True
             self._wake()
             return False

@@ -109,7 +109,12 @@ class Stream:
     @property
     def ready(self) -> bool:
         """Whether ``next`` would not block."""
-        return self._collector.has_next or self._ended or self._owes_error
+        return self._collector.has_next or self._ended or self._owes_error or self._is_cut_off
+
+    @property
+    def _is_cut_off(self) -> bool:
+        """Whether nothing can come any more although the input may have more: the pool has ended, or is broken."""
+        return self._backend.broken is not None and self._intake.all_arrived
 
     @property
     def _owes_error(self) -> bool:
@@ -140,6 +145,8 @@ class Stream:
                     outcome = collector.pop()
                     intake.taken += 1
                     break
+                if self._is_cut_off and not collector.has_next:
+                    intake.cut_off(self._backend.broken)
                 if self._drained or self._closed:
                     return self._finish()
             # Another thread was quicker; there will be more, or the end.

@@ -22,7 +22,10 @@ _RUN_LENGTH = 2048
 _TEXT_LIMIT = 256
 _TUPLE_LIMIT = 8
 
-#: The types of which every item is plain.
+#: An int is plain up to here: it may have any length.
+LARGE = 1 << 512
+
+#: The types of which every other item is plain.
 NUMBERS = frozenset({int, float, bool, complex, type(None)})
 
 
@@ -166,7 +169,9 @@ def is_plain(item: Any) -> bool:
     """Whether an item is small, never changes, and runs no code when it is pickled."""
     kind = type(item)
     if kind in NUMBERS:
-        return True
+        return kind is not int or -LARGE < item < LARGE
     if kind is str or kind is bytes:
         return len(item) <= _TEXT_LIMIT
-    return kind is tuple and len(item) <= _TUPLE_LIMIT and all(type(part) in NUMBERS for part in item)
+    return (
+        kind is tuple and len(item) <= _TUPLE_LIMIT and all(type(part) in NUMBERS and is_plain(part) for part in item)
+    )

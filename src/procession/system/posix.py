@@ -163,6 +163,20 @@ class Descriptor:
             os.close(self.fd)
 
 
+def hold_standard_descriptors() -> None:
+    """Have 0, 1 and 2 lead nowhere where they are closed.
+
+    Else a pipe of ours gets such a number, and what a child prints goes into it.
+    """
+    for fd in range(3):
+        if not is_open(fd):
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, fd)
+            os.set_inheritable(fd, True)
+            if null != fd:
+                os.close(null)
+
+
 def is_open(fd: int) -> bool:
     """Whether a descriptor leads anywhere."""
     try:

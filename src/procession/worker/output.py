@@ -88,7 +88,8 @@ class Streams:
     def redirect(self, flags: bytes) -> None:
         """Forward each stream as its flag, a ``Forwarding``, says; let the others go to the inherited descriptor."""
         for number, name in enumerate(_NAMES):
-            getattr(sys, name).flush()
+            if (before := getattr(sys, name)) is not None:
+                before.flush()
             stream: Any = self._real[number]
             if flags[number]:
                 raw = io.BufferedWriter(_Forward(self._channel, number, self._notes[number], flags[number]))

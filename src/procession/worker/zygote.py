@@ -24,7 +24,7 @@ import sys
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from procession.system import die_with, write_all
+from procession.system import die_with, hold_standard_descriptors, write_all
 from procession.wire.channel import Channel
 from procession.wire.endings import pack_ending, pack_start
 from procession.wire.serial import loads
@@ -238,6 +238,7 @@ def main(fields: dict[str, Any]) -> None:
     state = State(**fields)
     for fd in state.fds():
         os.set_inheritable(fd, False)
+    hold_standard_descriptors()
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
