@@ -175,8 +175,10 @@ def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=5.0)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         connection.close()
+        if "locked" in str(error):  # then it is being written, and what is not in the file itself yet counts, too
+            raise
         connection = sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True)
     return connection
 

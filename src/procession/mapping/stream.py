@@ -17,7 +17,7 @@ from typing import Any
 
 from procession.backends.base import Backend, Capability
 from procession.engine.work import Chunk
-from procession.errors import TaskCancelled, WaitTimeout
+from procession.errors import JournalError, TaskCancelled, WaitTimeout
 from procession.mapping.arrivals import StreamCollector
 from procession.mapping.batch import begin_batch, length_of
 from procession.mapping.frames import KNOWN_ARRAYS, Frames
@@ -287,7 +287,12 @@ class Stream:
         """Give out what the journal has of an item, if it has something.  On failure: what naming the item raises."""
         assert self._batch is not None
         assert self._batch.recorder is not None
-        known = self._batch.recorder.find(position, item)
+        try:
+            known = self._batch.recorder.find(position, item)
+        except JournalError as error:  # not of the item: the run is over
+            self._batch.halting.fail(error)
+            self._batch.settle()
+            return True
         if known is None:
             return False
         give(self._batch, self._source.skip(), known, self._collector)
