@@ -121,6 +121,8 @@ def test_items_are_split_and_globbed(batch: CommandLine) -> None:
         (("a", "--format", "csv"), "--format is that of --output"),
         (("a", "--on-error", "stop", "--max-failures", "2"), "--on-error stop ends at the first failure"),
         (("--zip", "--args", ":::", "1"), "--args splits lines, files and arguments"),
+        (("a", ":::", "b"), "lists stand behind :::, the first one too"),
+        (("a", "--journal", "same", "--output", "same"), "same is the journal: --output would overwrite it"),
         (("a", "--tag"), "--tag is about what commands print: it goes with --shell"),
         (("a", "-k"), "--keep-order is about what commands print: it goes with --shell"),
         (("a", "--shell", "--tag", "--output", "-"), "which with --output - stands in the records"),
@@ -422,3 +424,34 @@ def test_a_full_device_is_said(batch: CommandLine) -> None:
     assert process.returncode == 2
     assert "No space left on device" in err
     assert "Traceback" not in err
+
+
+def test_templates_that_are_not_understood(batch: CommandLine) -> None:
+    """Are refused before anything is run; an argument that is not there is its item's failure."""
+    for template, says in (("echo $(( {} + 1 ))", "read as code"), ("$(case x in x) {};; esac)", "`case`")):
+        finished = batch.map("--shell", template, "1")
+        assert finished.returncode == 2
+        assert says in finished.stderr
+    for more in ((), ("--dry-run",)):
+        finished = batch.map("--shell", "echo {1} {3}", "--zip", ":::", "a", ":::", "b", *more)
+        assert finished.returncode == (2 if more else 1)
+        assert "there is no {3}: the item has 2 arguments" in finished.stderr
+
+
+def test_a_command_with_children_ends_in_time(batch: CommandLine) -> None:
+    """Its worker lives on: it has reacted."""
+    finished = batch.map("--shell", "echo {}; sleep 1000; true", "1", "--timeout", "0.3")
+    assert "TaskTimeout" in finished.stderr
+    assert "killed" not in finished.stderr
+
+
+def test_what_failures_have_stopped_goes_on_with_them(batch: CommandLine) -> None:
+    """Else they would stop it again at once."""
+    finished = batch.map("--shell", "test {} -lt 2", "1", "2", "3", "--on-error", "stop", "--journal", "run.db", "-j1")
+    assert finished.stderr.splitlines()[-1].endswith("--journal run.db -j1 --resume-failed")
+
+
+def test_a_table_may_begin_with_a_mark(batch: CommandLine) -> None:
+    """As spreadsheets write them."""
+    (batch.folder / "rows.csv").write_bytes(b"\xef\xbb\xbfa,b\n1,2\n")
+    assert [record["outcome"] for record in batch.records("more.py:join", "--csv", "rows.csv")] == ["ok"]

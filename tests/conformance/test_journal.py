@@ -390,6 +390,7 @@ def test_a_ctrl_c_leaves_what_was_done(script: Callable[..., Completed], tmp_pat
     printed = [int(line) for line in run.stdout.split()]
     (found,) = read_runs(tmp_path / "run.db")
     assert found.state == "interrupted"
+    assert "ignored" not in run.stderr
     assert {row.value for row in iterate_journal(tmp_path / "run.db")} >= set(printed)
 
 

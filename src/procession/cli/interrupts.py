@@ -44,7 +44,8 @@ def held_back() -> Iterator[None]:
             patience = 0
         if patience > 0 and _amid_step(frame):
             patience -= 1
-            signal.setitimer(signal.ITIMER_REAL, _RETRY_SECONDS)
+            # Again and again, not once: CPython 3.12 may lose a signal that another thread happens to notice.
+            signal.setitimer(signal.ITIMER_REAL, _RETRY_SECONDS, _RETRY_SECONDS)
             return
         patience = 0
         signal.setitimer(signal.ITIMER_REAL, 0)

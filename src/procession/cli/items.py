@@ -87,6 +87,10 @@ def open_items(wanted: Wanted, stack: ExitStack) -> Items:
         raise click.UsageError(f"items come {given[0]} or {given[1]}, not both")
     if wanted.split and (wanted.combine or wanted.csv or wanted.json_lines):
         raise click.UsageError("--args splits lines, files and arguments; these items are several arguments already")
+    if wanted.combine is None and SEPARATOR in wanted.arguments:
+        raise click.UsageError(
+            f"lists stand behind {SEPARATOR}, the first one too: {SEPARATOR} 1 2 3 {SEPARATOR} a b c"
+        )
     if wanted.combine is not None:
         return _combined(wanted.arguments, wanted.combine)
     if wanted.arguments:
@@ -138,7 +142,7 @@ def _read(wanted: Wanted, stack: ExitStack) -> Items:
     else:
         name = source
         try:
-            file = stack.enter_context(_open(source))
+            file = stack.enter_context(_open(source, encoding="utf-8-sig" if wanted.csv else "utf-8"))
             total = _count_lines(source, file, blank=not wanted.json_lines)
         except OSError as error:
             raise click.UsageError(f"cannot read {source}: {error.strerror}") from error
@@ -187,10 +191,10 @@ def _stdin_closed() -> bool:
     return sys.stdin is None  # how Python starts with `<&-`; descriptor 0 may be anything by now
 
 
-def _open(file: str | int) -> TextIO:
+def _open(file: str | int, encoding: str = "utf-8") -> TextIO:
     # surrogateescape: a file name may hold bytes that are no UTF-8, and comes out here as it does in an argument.
     # newline="\n": a lone carriage return is part of an item.
-    return open(file, encoding="utf-8", errors="surrogateescape", newline="\n", closefd=file != 0)
+    return open(file, encoding=encoding, errors="surrogateescape", newline="\n", closefd=file != 0)
 
 
 def _lines(file: TextIO, name: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ in the output is the whole outcome of an item that is done; standard output carr
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -136,6 +137,8 @@ def _open_outputs(options: dict[str, Any], feed: Items, stack: ExitStack) -> lis
     if path is not None:
         if feed.come_from(path):
             raise click.UsageError(f"{path} holds the items: --output would overwrite them")
+        if options["journal"] is not None and os.path.realpath(path) == os.path.realpath(options["journal"]):
+            raise click.UsageError(f"{path} is the journal: --output would overwrite it")
         outputs.append(open_output(path, options["kind"]))
         stack.callback(outputs[-1].close)
     if options["output_dir"] is not None:
@@ -147,7 +150,10 @@ def _show_calls(function: Any, target: str, feed: Items) -> None:
     for number, item in enumerate(feed, 1):
         feed.take(number - 1)
         if isinstance(function, Shell):
-            click.echo(function.command(item, number))
+            try:
+                click.echo(function.command(item, number))
+            except ValueError as error:
+                raise click.UsageError(f"item {number}: {error}") from error
             continue
         args, kwargs = ((item,), {}) if isinstance(item, str) else item
         words = [repr(each) for each in args] + [f"{name}={value!r}" for name, value in kwargs.items()]
@@ -231,8 +237,14 @@ def _record(outcomes: Iterable[Outcome], feed: Items, outputs: list[Output], opt
             if ending and (failures.count or ending != "in" or not options["quiet"]):
                 _summarise(done, failures, f"{ending} {time.monotonic() - began:.1f} s")
             if ending not in ("", "in") and options["journal"] is not None:
-                click.echo(f"to continue: {shlex.join(['procession', *sys.argv[1:]])}", err=True)
+                _tell_how_to_continue(again=ending == "stopped after" and not options["resume_failed"])
         return SOME_FAILED if failures.count else ALL_DONE
+
+
+def _tell_how_to_continue(*, again: bool) -> None:
+    """``again``: failures have stopped the run, and would at once if they were not tried again."""
+    words = ["procession", *sys.argv[1:], *(["--resume-failed"] if again else [])]
+    click.echo(f"to continue: {shlex.join(words)}", err=True)
 
 
 def _summarise(done: int, failures: Failures, ending: str) -> None:

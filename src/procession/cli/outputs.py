@@ -11,8 +11,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
@@ -76,11 +76,17 @@ class _File:
     def __init__(self, file: TextIO, name: str) -> None:
         self._file = file
         self._name = name
+        self._above: Callable[[], AbstractContextManager[object]] = nullcontext
+        if file.isatty():  # a bar may be there
+            from procession.engine.screen import screen
+
+            self._above = screen.above
 
     def _put(self, text: str) -> None:
         try:
-            self._file.write(text)
-            self._file.flush()
+            with self._above():
+                self._file.write(text)
+                self._file.flush()
         except BrokenPipeError as error:
             raise OutputClosed(f"the reader of {self._name} has gone") from error
         except OSError as error:

@@ -46,6 +46,9 @@ class Quotes:
             level.quote = "" if character == "'" else "'"
         elif character == "\\":
             return 2
+        elif text.startswith("$((", place):
+            self._levels.append(_Level("))"))
+            return 3
         elif text.startswith("$(", place):
             self._levels.append(_Level(")"))
             return 2
@@ -75,11 +78,13 @@ class Quotes:
             level.depth += 1
         elif character == ")" and level.depth:
             level.depth -= 1
-        elif character == ")" and level.end == ")":
+        elif (character == ")" and level.end == ")") or (level.end == "))" and text.startswith("))", place)):
             self._levels.pop()
         elif begins and level.end == ")" and text[place : place + 5].rstrip() == "case" and len(text) > place + 4:
             raise ValueError("a `case` within $( ) is not understood here: put it into a script")
 
     def within(self, parameter: str) -> str:
-        """A parameter as one word there."""
+        """A parameter as one word there.  On failure: ``ValueError``, within ``$(( ))``, where it would be code."""
+        if any(level.end == "))" for level in self._levels):
+            raise ValueError("within $(( )) an item would be read as code: set a variable to {} first, and check it")
         return {"": f'"{parameter}"', '"': parameter, "'": f"'\"{parameter}\"'"}[self._levels[-1].quote]

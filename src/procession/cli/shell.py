@@ -11,10 +11,14 @@ import re
 import shlex
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from procession.cli.quotes import Quotes
+
+if TYPE_CHECKING:
+    import psutil
 
 #: What is kept of each stream of a command; the rest is cut off, and that is said on its stderr.
 AT_MOST = 64 << 20
@@ -57,7 +61,11 @@ class Shell:
 
     def __init__(self, template: str) -> None:
         self.template = template if _REPLACED.search(template) else f"{template} {{}}"
-        Quotes().read(self.template)
+        Quotes().read(_REPLACED.sub("", self.template))
+        for match in _REPLACED.finditer(self.template):
+            quotes = Quotes()
+            quotes.read(_REPLACED.sub("", self.template[: match.start()]))
+            quotes.within("")
         self.__qualname__ = template
 
     @property
@@ -127,7 +135,9 @@ def _chosen(words: list[str], kind: str | None) -> list[str]:
     if kind is None or not kind.isdigit():
         return [_part(word, kind) for word in words]
     place = int(kind) - 1
-    return [words[place]] if 0 <= place < len(words) else []
+    if not 0 <= place < len(words):
+        raise ValueError(f"there is no {{{kind}}}: the item has {len(words)} argument{'s' * (len(words) != 1)}")
+    return [words[place]]
 
 
 def _part(word: str, kind: str | None) -> str:
@@ -173,8 +183,20 @@ def _end_children() -> None:
     for each in tree:
         with suppress(psutil.Error):
             each.terminate()
-    _gone, alive = psutil.wait_procs(tree, timeout=GRACE_SECONDS)
+    end = time.monotonic() + GRACE_SECONDS
+    while (alive := [each for each in tree if _is_alive(each)]) and time.monotonic() < end:
+        psutil.wait_procs(alive, timeout=0.02)
     for each in alive:
         with suppress(psutil.Error):
             each.kill()
-    psutil.wait_procs(alive, timeout=GRACE_SECONDS)
+    psutil.wait_procs(tree[:1], timeout=0.1)  # ours to reap
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Whether it runs: one that has lost its parent may be a zombie for long."""
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -153,7 +153,7 @@ class Journal:
         self.runs: set[Run] = set()  #: that have not ended
         self._guard = threading.Lock()
         self._taking_up = threading.Lock()
-        self._forgotten = False
+        self._closed = False  # for good: also in a forked child, to which it does not belong, and at the exit
         self._connection, self._lock = open_to_write(path)
         self.writer = Writer(path, self._connection, self._guard)
 
@@ -220,22 +220,21 @@ class Journal:
 
         On failure: ``JournalError``, and it is let go of all the same.
         """
-        if self._forgotten:
+        if self._closed:
             return
         with _lock:
             self.users -= 1
-            if self.users:
-                last = False
-            else:
-                last = True
-                _open.pop(self.path, None)
-            # Still with the lock: who opens the file again must find it free.
-            if last:
-                self._end()
+            last = not self.users
+            if last:  # with the lock: who opens the file again must find it free
+                try:
+                    self._end()
+                finally:
+                    _open.pop(self.path, None)
         if not last:
             self.writer.flush()
 
     def _end(self) -> None:
+        self._closed = True
         try:
             self.writer.close()
         finally:
@@ -245,7 +244,7 @@ class Journal:
 
     def forget(self) -> None:
         """In a forked child: the connection is the parent's, and must not even be closed."""
-        self._forgotten = True
+        self._closed = True
         self.writer.forget()
         with suppress(OSError):
             os.close(self._lock)
