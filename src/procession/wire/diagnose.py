@@ -34,7 +34,7 @@ def not_sendable(value: Any, failure: BaseException, encoder: Encoder) -> BaseEx
     """The error for a value that cannot be pickled, naming the part at fault; without memory to look for it, less."""
     try:
         return _blame(value, failure, encoder)
-    except (MemoryError, ImportError):  # a module whose code cannot be mapped any more is the second
+    except MemoryError:
         return failure
 
 
