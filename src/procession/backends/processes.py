@@ -54,7 +54,7 @@ class Processes:
         self._inherited: Mapping[str, Any] = _EMPTY
         _living.add(self)
         if self._served:
-            preload({"logging"})  # every worker needs it for its reports
+            preload({"logging", "procession.errors"})  # for reports; and a worker without memory cannot import any more
         if settings.method == "fork":
             # As with multiprocessing, a fork is of the moment at which the pool was made.
             self._driver.start_workers()
