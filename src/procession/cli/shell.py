@@ -61,11 +61,15 @@ class Shell:
 
     def __init__(self, template: str) -> None:
         self.template = template if _REPLACED.search(template) else f"{template} {{}}"
-        Quotes().read(_REPLACED.sub("", self.template))
+        self._pieces: list[tuple[str, str | None, str]] = []  # a text, what stands behind it, and how that is quoted
+        quotes, end = Quotes(), 0
         for match in _REPLACED.finditer(self.template):
-            quotes = Quotes()
-            quotes.read(_REPLACED.sub("", self.template[: match.start()]))
-            quotes.within("")
+            text = self.template[end : match.start()]
+            quotes.read(text)
+            self._pieces.append((text, match[1], quotes.within("%s")))
+            end = match.end()
+        self._rest = self.template[end:]
+        quotes.read(self._rest)
         self.__qualname__ = template
 
     @property
@@ -86,14 +90,11 @@ class Shell:
             given.append(value)
             return f"${{{len(given)}}}"
 
-        pieces, end = [], 0
-        quotes = Quotes()
-        for match in _REPLACED.finditer(self.template):
-            quotes.read(self.template[end : match.start()])
-            values = [str(number)] if match[1] == "#" else _chosen(words, match[1])
-            pieces += [self.template[end : match.start()], " ".join(quotes.within(stand_for(each)) for each in values)]
-            end = match.end()
-        return "".join([*pieces, self.template[end:]]), given
+        pieces = []
+        for text, kind, quoted in self._pieces:
+            values = [str(number)] if kind == "#" else _chosen(words, kind)
+            pieces += [text, " ".join(quoted % stand_for(each) for each in values)]
+        return "".join([*pieces, self._rest]), given
 
     def command(self, item: Any, number: int = 0) -> str:
         """The command for an item as a person would type it."""

@@ -7,13 +7,14 @@ is the same as long as the object and the libraries are.
 from __future__ import annotations
 
 import hashlib
-import pickle
 import struct
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
+
+from procession.journal.packing import dump
 
 #: Bytes of a digest: two of a billion items have the same with a probability of 1e-21.
 SIZE = 16
@@ -103,12 +104,7 @@ def _write_array(add: _Add, value: Any) -> None:
 def _pickled(value: Any) -> bytes:
     """The pickle, by value where it takes that; what cannot be pickled at all is named by its type alone."""
     try:
-        try:
-            data = pickle.dumps(value, _PROTOCOL)
-        except Exception:
-            import cloudpickle
-
-            data = cloudpickle.dumps(value, _PROTOCOL)
+        data = dump(value, _PROTOCOL)
     except Exception:  # it cannot be sent to a worker either, and fails there by itself
         data = _name(type(value)).encode()
     return b"p" + struct.pack("<Q", len(data)) + data

@@ -172,39 +172,27 @@ class Journal:
         On failure: ``JournalChanged``, when the function is another than before and ``on_change`` is "refuse".
         """
         with self._taking_up:  # two threads may begin the same run
-            return self._run(function, label, fingerprint, options=options, total=total, on_change=on_change)
-
-    def _run(
-        self,
-        function: str,
-        label: str | None,
-        fingerprint: str,
-        *,
-        options: Mapping[str, Any],
-        total: int | None,
-        on_change: str,
-    ) -> Run:
-        name, now = label or "", time.time()
-        row = next(iter(self.select("SELECT * FROM runs WHERE function = ? AND label = ?", (function, name))), None)
-        facts = (fingerprint, python_version(), json.dumps(dict(options)), total, os.getpid(), now)
-        if row is None:
+            name, now = label or "", time.time()
+            row = next(iter(self.select("SELECT * FROM runs WHERE function = ? AND label = ?", (function, name))), None)
+            facts = (fingerprint, python_version(), json.dumps(dict(options)), total, os.getpid(), now)
+            if row is None:
+                self.writer.execute(
+                    "INSERT INTO runs (function, label, fingerprint, python, options, total, pid, updated, state,"
+                    " started) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)",
+                    (function, name, *facts, now),
+                )
+                self.writer.flush()
+                ((number,),) = self.select("SELECT id FROM runs WHERE function = ? AND label = ?", (function, name))
+                return Run(self, number)
+            if row[3] != fingerprint:
+                _tell_change(self.path, function, row[4], on_change)
             self.writer.execute(
-                "INSERT INTO runs (function, label, fingerprint, python, options, total, pid, updated, state, started)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)",
-                (function, name, *facts, now),
+                "UPDATE runs SET fingerprint = ?, python = ?, options = ?, total = ?, pid = ?, updated = ?,"
+                " state = 'running' WHERE id = ?",
+                (*facts, row[0]),
             )
             self.writer.flush()
-            ((number,),) = self.select("SELECT id FROM runs WHERE function = ? AND label = ?", (function, name))
-            return Run(self, number)
-        if row[3] != fingerprint:
-            _tell_change(self.path, function, row[4], on_change)
-        self.writer.execute(
-            "UPDATE runs SET fingerprint = ?, python = ?, options = ?, total = ?, pid = ?, updated = ?,"
-            " state = 'running' WHERE id = ?",
-            (*facts, row[0]),
-        )
-        self.writer.flush()
-        return Run(self, row[0])
+            return Run(self, row[0])
 
     def select(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """The rows that a statement gives.  On failure: ``JournalError``."""

@@ -18,6 +18,8 @@ from procession.wire.pickled import start_collecting, stop_collecting
 if TYPE_CHECKING:
     from procession.wire.segments import Segment
 
+_PROTOCOL = 5
+
 #: Values are compressed from this size on, at the fastest level, if a sample of them shows that it is worth it.
 _COMPRESSED_FROM = 2048
 _SAMPLE = 1 << 16
@@ -29,26 +31,27 @@ class _ByName:
 
     @staticmethod
     def dumps(error: object) -> bytes:
-        return pickle.dumps(error, 5)
+        return pickle.dumps(error, _PROTOCOL)
 
 
 def pack_value(value: Any) -> tuple[bytes, bool] | None:
     """A value as bytes, and whether they are compressed; None if it cannot be pickled."""
     try:
-        data = _dump_with_content(value) if "procession.sharing" in sys.modules else _dump(value)
+        data = _dump_with_content(value) if "procession.sharing" in sys.modules else dump(value, _PROTOCOL)
     except BaseException as error:  # whatever a foreign __reduce__ raises
         reraise_interrupt(error)
         return None
     return _compress(data)
 
 
-def _dump(value: Any) -> bytes:
+def dump(value: Any, protocol: int) -> bytes:
+    """The pickle, by value where it takes that.  On failure: whatever pickling raises."""
     try:
-        return pickle.dumps(value, 5)
+        return pickle.dumps(value, protocol)
     except Exception:
         import cloudpickle
 
-        return cloudpickle.dumps(value, 5)  # type: ignore[no-any-return]
+        return cloudpickle.dumps(value, protocol)  # type: ignore[no-any-return]
 
 
 def _dump_with_content(value: Any) -> bytes:
@@ -56,7 +59,7 @@ def _dump_with_content(value: Any) -> bytes:
     segments: list[Segment] = []
     before = start_collecting(segments)
     try:
-        data = _dump(value)
+        data = dump(value, _PROTOCOL)
     finally:
         stop_collecting(before)
     if not segments:
@@ -69,7 +72,7 @@ def _dump_with_content(value: Any) -> bytes:
             return super().reducer_override(obj) if by_content is None else by_content(obj)
 
     file = BytesIO()
-    _Pickler(file, 5).dump(value)
+    _Pickler(file, _PROTOCOL).dump(value)
     return file.getvalue()
 
 

@@ -59,7 +59,7 @@ class Writer:
         self._work = Bell()
         self._waiting = 0  # bytes of values in the queue; about, since several threads may count at once
         self._hurry = False  # somebody waits, so nothing more is waited for
-        self._closing = self._forgotten = False
+        self._closing = False
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="procession-journal", daemon=True)
         self._thread.start()
@@ -101,11 +101,11 @@ class Writer:
 
     def forget(self) -> None:
         """In a forked child, which has no such thread: nothing that is handed over is ever written."""
-        self._forgotten = True
+        self._closing = True
 
     def _hand_over(self, parcel: _Parcel) -> bool:
         """Queue it; return False if nothing is written any more.  On failure: as ``put``."""
-        if self._forgotten or self._closing:
+        if self._closing:
             return False
         # First into the queue, then the look: the writer says that it has failed, and then empties the queue.
         self._queue.append(parcel)

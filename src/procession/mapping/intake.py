@@ -120,7 +120,7 @@ class Intake:
         self._room.ring()
 
     def cut_off(self, error: BaseException | None) -> None:
-        """Nothing can be run any more; what the input still has gets no outcome, but this error."""
+        """The input ends here, with this error in place of what it still had; unless it is over for another reason."""
         if not self.exhausted:
             self.end(error)
 
@@ -202,9 +202,7 @@ class Intake:
             more = self._read(count, singly=singly)
             self._reading = False
         except BaseException as error:  # the input's own error, in its place
-            if not self.exhausted:  # else the run is over already, for another reason
-                self.error = error
-            self.exhausted = True
+            self.cut_off(error)
             self._wake()
             if not singly and not isinstance(error, Exception):  # a Ctrl-C is the caller's, too; the feeder has none
                 raise
@@ -267,9 +265,7 @@ class Intake:
             while self._source.left():
                 chunk = self._source.cut(1)
                 self._source.deliver_error(chunk, 0, 1, error)
-            if not self.exhausted:  # there may have been more
-                self.error = error
-            self.exhausted = True
+            self.cut_off(error)
             self._wake()
             return False
         return True

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -86,25 +86,30 @@ class Stream:
         #: Outcomes are taken one by one: the window is the caller's own, or whether there are enough is asked of each.
         self._fixed = window is not None or self._stops_in_order
         self._parallel = Capability.PARALLEL in backend.capabilities
-        self._intake = Intake(
-            backend,
-            pulled,
+        may_block = not isinstance(items, (list, tuple, range))
+        bounds = Window(backend.workers, chunksize or 1, window)
+        self._intake = self._make_intake(pulled, bounds, by_caller=by_caller, may_block=may_block)
+        try:
+            self._intake.begin()
+        except BaseException:  # and what has been pulled is withdrawn
+            self.close(stop=False)
+            raise
+
+    def _make_intake(self, items: Iterator[Any], window: Window, *, by_caller: bool, may_block: bool) -> Intake:
+        return Intake(
+            self._backend,
+            items,
             self._source,
             self._collector,
-            Window(backend.workers, chunksize or 1, window),
+            window,
             batch=self._batch,
             replay=None if self._batch is None or self._batch.recorder is None else self._replay,
             fail=self._fail,
             wake=self._wake,
             parallel=self._parallel,
             by_caller=by_caller,
-            may_block=not isinstance(items, (list, tuple, range)),
+            may_block=may_block,
         )
-        try:
-            self._intake.begin()
-        except BaseException:  # and what has been pulled is withdrawn
-            self.close(stop=False)
-            raise
 
     @property
     def ready(self) -> bool:

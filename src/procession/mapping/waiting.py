@@ -156,13 +156,14 @@ class Waiting:
     def put_back(self, position: int, frames: list[Any], definitions: tuple[Definition, ...], *, singly: bool) -> None:
         """Take consecutive items back: they are the next ones again."""
         self._taken -= len(frames)
-        if isinstance(frames, Plain) and not singly:
-            self._entries.appendleft(_Run(position, frames, closed=True))
-            return
-        for index in range(len(frames) - 1, -1, -1):
-            at, frame = position + index, frames[index]
-            single = isinstance(frames, Plain)
-            self._entries.appendleft(_Run(at, [frame], closed=True) if single else (at, frame, definitions))
+        numbered = list(enumerate(frames, position))
+        if not isinstance(frames, Plain):
+            entries: list[_Single | _Run] = [(at, frame, definitions) for at, frame in numbered]
+        elif singly:
+            entries = [_Run(at, [item], closed=True) for at, item in numbered]
+        else:
+            entries = [_Run(position, frames, closed=True)]
+        self._entries.extendleft(reversed(entries))
 
 
 def is_plain(item: Any) -> bool:
