@@ -70,8 +70,12 @@ class StreamCollector:
     @property
     def has_next(self) -> bool:
         """Whether ``pop`` has something to give."""
-        ready = self._ready
-        return len(ready) > 1 or (bool(ready) and ready[0].left > 0)
+        try:
+            return self._ready[0].left > 0 or len(self._ready) > 1
+        except (
+            IndexError
+        ):  # there is none; asked for before it is looked at, another thread might have taken it between
+            return False
 
     @property
     def undelivered_bytes(self) -> int:

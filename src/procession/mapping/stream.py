@@ -235,6 +235,7 @@ class Stream:
         self._let_go()
         self._intake.stop()
         self._wake_loops()
+        finished = self._intake.finished  # before what is interrupted arrives as well
         try:
             if not self._intake.complete:
                 if stop:
@@ -244,7 +245,7 @@ class Stream:
                 else:
                     self._backend.withdraw(self._source)
         finally:  # also if a Ctrl-C ends the wait
-            self._end_batch(finished=self._intake.finished)
+            self._end_batch(finished=finished)
 
     def drop(self) -> None:
         """Close it later, if that takes locks or the disk: it may be the garbage collector that drops it, anywhere.
