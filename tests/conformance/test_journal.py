@@ -563,8 +563,8 @@ def test_items_in_shared_memory_are_known_by_their_content(one_pool: Any, journa
 
 def test_a_run_that_is_left_is_not_done(one_pool: Any, journal: str, gate: Gate) -> None:
     """Though all of its input was read, and what ran was stopped in time."""
-    result = one_pool.imap(functools.partial(tasks.through, gate), [1, 2, 3], journal=journal)
-    gate.wait_arrived(1)
+    result = one_pool.imap(functools.partial(tasks.through, gate), [1, 2], journal=journal)
+    gate.wait_arrived(2)
     result.close()
     (run,) = read_runs(journal)
     assert (run.state, run.counts) == ("interrupted", {})
