@@ -27,6 +27,7 @@ from tests.helpers.scripts import Completed
 
 import procession
 from procession.journal import writer as writing
+from procession.journal.identity import identify
 from procession.journal.journal import is_open_here, open_journal
 from procession.journal.reading import iterate_journal, read_runs
 from procession.sharing import SharedArray
@@ -163,8 +164,15 @@ def test_arrays_are_items_and_values(pool: Any, journal: str) -> None:
 def version(number: int) -> Any:
     """One of two functions of the same name."""
 
-    def work(item: int) -> int:
-        return item + number
+    if number == 1:
+
+        def work(item: int) -> int:
+            return item + 1
+
+    else:
+
+        def work(item: int) -> int:
+            return item + 1 + 1
 
     return work
 
@@ -450,7 +458,7 @@ def test_a_slow_disk_holds_up_who_hands_over(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(writing, "WAITING_BYTES", 1000)
     monkeypatch.setattr(writing, "COMMIT_SECONDS", 1000.0)  # only who waits has it written
     journal = open_journal(str(tmp_path / "run.db"))
-    run = journal.run("f", None, "", options={}, total=None, on_change="warn")
+    run = journal.run(identify(abs, None), options={}, total=None, on_change="warn")
     for number in range(4):
         run.put([run.row(bytes([number]), number, "item", os.urandom(400), None, 1, 0.0, 1, None)])
     assert len(journal.select("SELECT * FROM items", ())) == 3
@@ -568,3 +576,55 @@ def test_a_run_that_is_left_is_not_done(one_pool: Any, journal: str, gate: Gate)
     result.close()
     (run,) = read_runs(journal)
     assert (run.state, run.counts) == ("interrupted", {})
+
+
+def powered(notes: Notes, item: int, *, exp: int) -> int:
+    """Note the call, and carry it out."""
+    notes.write(f"{item} {exp}")
+    return item**exp
+
+
+def test_what_is_bound_to_a_function_makes_its_run(pool: Any, journal: str, tmp_path: Path) -> None:
+    """A loop over a parameter has a run for each value, and each is taken up for itself."""
+    notes = Notes(tmp_path / "notes")
+
+    def sweep() -> list[list[int]]:
+        functions = [functools.partial(powered, notes, exp=exp) for exp in (2, 3)]
+        return [pool.map(each, [2, 3], journal=journal) for each in functions]
+
+    assert sweep() == sweep() == [[4, 9], [8, 27]]
+    assert sorted(notes.texts()) == ["2 2", "2 3", "3 2", "3 3"]
+    assert [run.arguments.partition(", ")[2] for run in read_runs(journal)] == ["exp=2", "exp=3"]
+    assert [row.value for row in iterate_journal(journal, run=2)] == [8, 27]
+
+
+def second(_state: Any, item: Any) -> Any:
+    """The item, of a call with something before it."""
+    return item
+
+
+def test_a_state_that_may_be_the_same_is_told_of(pool: Any, journal: str) -> None:
+    """When it makes a run begin that may have been meant to go on."""
+    states = [np.random.default_rng(seed) for seed in (1, 2)]
+    pool.map(functools.partial(second, states[0]), [1, 2], journal=journal)
+    with pytest.warns(
+        procession.JournalWarning, match=r"another state than before \(0, a Generator\).* the 2 outcomes"
+    ):
+        pool.map(functools.partial(second, states[1]), [1, 2], journal=journal)
+
+
+def test_an_outcome_of_before_has_its_time(pool: Any, journal: str) -> None:
+    """That of the run in which it was run."""
+    for _ in range(2):
+        (outcome,) = pool.outcomes(tasks.identity, [1], journal=journal)
+    (row,) = iterate_journal(journal)
+    assert outcome.replayed
+    assert outcome.seconds == row.seconds > 0
+
+
+def test_failures_of_before_are_in_the_count(pool: Any, journal: str) -> None:
+    """The bar shows them, as it did when they failed."""
+    seen: list[procession.Progress] = []
+    for _ in range(2):
+        pool.map(tasks.fail_if_odd, range(4), journal=journal, on_error="return", progress=seen.append)
+    assert (seen[-1].done, seen[-1].failed, seen[-1].replayed) == (4, 2, 4)

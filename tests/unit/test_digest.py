@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import pathlib
@@ -10,6 +11,7 @@ import sys
 import threading
 import types
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -21,6 +23,7 @@ from hypothesis import strategies as st
 
 from procession.journal.digest import digest
 from procession.journal.fingerprint import fingerprint
+from procession.journal.identity import identify
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -152,21 +155,99 @@ def test_what_changes_a_function(old: str, new: str) -> None:
     assert fingerprint(build(BASE)) != fingerprint(build(BASE.replace(old, new)))
 
 
-def test_closures_partials_and_methods_count() -> None:
-    """What they hold is part of what is computed."""
+def scale(factor: int) -> Any:
+    """A function that has a factor bound to it."""
+    return lambda x: x * factor
 
-    def scale(factor: int) -> Any:
-        return lambda x: x * factor
 
-    class Model:
-        def one(self) -> int:
-            return 1
+class Model:
+    """Something with methods, and a state."""
 
-        def two(self) -> int:
-            return 2
+    def __init__(self, state: Any = None) -> None:
+        self.state = state
 
-    things = [scale(2), scale(3), functools.partial(pow, 2), functools.partial(pow, 3), Model().one, Model().two]
-    things += [pow, abs, print, Model, len, np.sin]
+    def one(self) -> int:
+        """One of two."""
+        return 1
+
+    def two(self) -> int:
+        """The other."""
+        return 2
+
+    def __call__(self, x: Any) -> Any:
+        """A method of its own."""
+        return x
+
+
+def test_which_code_it_is_counts() -> None:
+    """Of methods, classes and builtins as well."""
+    things = [scale(2), Model().one, Model().two, pow, abs, print, Model, Model(), len, np.sin]
     assert len({fingerprint(each) for each in things}) == len(things)
-    assert fingerprint(scale(2)) == fingerprint(scale(2))
-    assert fingerprint(Model().one) == fingerprint(Model().one)
+
+
+def test_what_is_bound_does_not_change_the_code() -> None:
+    """It makes another run instead."""
+    assert fingerprint(scale(2)) == fingerprint(scale(3))
+    assert fingerprint(functools.partial(pow, 2)) == fingerprint(functools.partial(pow, 3))
+    assert fingerprint(Model(2).one) == fingerprint(Model(3).one)
+
+
+BOUND: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda value: functools.partial(pow, value), "{}"),
+    (lambda value: functools.partial(functools.partial(pow, 1), exp=value), "1, exp={}"),
+    (lambda value: functools.partial(scale, scale(value)), "factor={}"),
+    (lambda value: Model(value).one, "self=Model"),
+    (Model, "Model"),
+    (scale, "factor={}"),
+    (lambda value: functools.partial(map, lambda x, y=value: x + y), "y={}"),
+    (lambda value: functools.partial(map, lambda x, *, y=value: x + y), "y={}"),
+    (lambda value: [value].count, "self=[{}]"),
+    (lambda value: functools.lru_cache(scale(value)), "factor={}"),
+    (lambda value: functools.wraps(abs)(scale(value)), "factor={}"),
+]
+
+
+@pytest.mark.parametrize("make", [make for make, _words in BOUND])
+@pytest.mark.parametrize(("value", "other"), [(2, 3), (2, 2.0), ([1], [2]), (Model(1), Model(2)), ({1, 2}, {1, 3})])
+def test_with_other_values_bound_it_is_another_run(make: Callable[[Any], Any], value: Any, other: Any) -> None:
+    """Of whatever kind they are; equal ones are the same, and sure to be."""
+    one, same, another = (identify(make(each), None) for each in (value, copy.deepcopy(value), other))
+    assert one.bound == same.bound != another.bound
+    assert one.unsure == another.unsure == ""
+
+
+@pytest.mark.parametrize(("make", "words"), BOUND)
+def test_a_run_tells_what_is_bound_to_its_function(make: Callable[[Any], Any], words: str) -> None:
+    """By the names of parameters, without addresses."""
+    assert identify(make(2), None).words == words.format(2)
+
+
+def test_a_lambda_is_known_by_its_code() -> None:
+    """It has no name that tells it from another."""
+    one, same, other = (identify(eval(text), None) for text in ("lambda x: x + 1", "lambda x:x+1", "lambda x: x + 2"))
+    assert one == same
+    assert one.bound != other.bound
+
+
+def test_a_function_that_knows_itself_has_an_identity() -> None:
+    """As one does that calls itself, within another."""
+
+    def down(n: int) -> int:
+        return down(n - 1) if n else 0
+
+    assert identify(down, None) == identify(down, None)
+
+
+def test_what_is_known_by_its_pickle_alone_is_told() -> None:
+    """That may differ though the object is the same."""
+    state = identify(functools.partial(pow, exp=np.random.default_rng(1)), None)
+    assert state.unsure == "exp, a Generator"
+    assert state.bound != identify(functools.partial(pow, exp=np.random.default_rng(2)), None).bound
+
+
+def test_an_object_is_known_by_its_state() -> None:
+    """And not by which texts in it are one object, as its pickle is."""
+    text = "a text"
+    same = Model([text, text])
+    assert digest(same) == digest(Model([text, "".join(text)])) == digest(Model([text, text[:2] + text[2:]]))
+    assert digest(same) != digest(Model([text, "another"]))

@@ -115,7 +115,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 def test_a_meter_counts(make: Callable[..., Meter], kept: Kept, clock: Clock) -> None:
     """Values, errors, retries and what a journal had are counted; the rate leaves out what nobody worked for."""
     meter = make(total=100)
-    meter.replay(40)
+    meter.replay(40, 0)
     meter.on_retry()
     clock.now += 5
     meter.take(8, 2)

@@ -27,14 +27,14 @@ def status_command(journal: str) -> None:
         for number, run in enumerate(read_runs(journal)):
             if number:
                 click.echo()
-            rows = iterate_journal(journal, run.function, values=False)
-            _show(run, [row for row in rows if row.label == run.label])
+            _show(run, list(iterate_journal(journal, run=run.number, values=False)))
     except JournalError as error:
         raise click.UsageError(str(error)) from error
 
 
 def _show(run: RunFacts, rows: list[Row]) -> None:
-    name = f"{run.function} ({run.label})" if run.label else run.function
+    words = [each for each in (run.label, run.arguments) if each]
+    name = f"{run.function} ({'; '.join(words)})" if words else run.function
     state = "running" if run.alive else "ended without a word" if run.state == "running" else run.state
     done, failed = run.counts.get("ok", 0), sum(run.counts.values()) - run.counts.get("ok", 0)
     click.echo(f"{name}: {state}, begun {run.started:%Y-%m-%d %H:%M:%S}, last outcome {run.updated:%H:%M:%S}")

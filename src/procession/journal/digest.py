@@ -1,11 +1,13 @@
 """Digests: names for items by their content, the same in every process and on every Python.
 
-Of plain data, what is written into the digest is defined here, type by type; of anything else it is the pickle, which
-is the same as long as the object and the libraries are.
+Of plain data, what is written into the digest is defined here, type by type; of an object of a class that leaves its
+pickling to Python it is the class's name and the object's state; of anything else it is the pickle, which is the same
+as long as the object and the libraries are.
 """
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import struct
 from collections.abc import Callable
@@ -22,7 +24,10 @@ SIZE = 16
 #: What an older Python can read too, so that it does not depend on the newest.
 _PROTOCOL = 4
 
-_Add = Callable[[bytes], object]
+#: Bytes of an array that are copied rather than looked at in their place.
+_COPIED = 1 << 20
+
+_Add = Callable[[Any], object]
 
 
 def digest(value: Any) -> bytes:
@@ -39,6 +44,28 @@ def digest(value: Any) -> bytes:
         found = hashlib.blake2b(digest_size=SIZE)
         found.update(_pickled(value))
     return found.digest()
+
+
+class _Pickle(bytes):
+    """What is written of a value that is known by its pickle alone."""
+
+
+class _ByPickle(Exception):
+    """A value is known by its pickle alone."""
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a digest depends on nothing but content that is defined here: no pickle is in it."""
+
+    def look(data: bytes) -> None:
+        if type(data) is _Pickle:
+            raise _ByPickle
+
+    try:
+        _write(look, value)
+    except (_ByPickle, RecursionError):
+        return False
+    return True
 
 
 def _write(add: _Add, value: Any) -> None:
@@ -61,8 +88,28 @@ def _write(add: _Add, value: Any) -> None:
             _write(add, getattr(value, each.name, None))
     elif type(value).__module__ == "numpy" and hasattr(value, "dtype"):
         _write_array(add, value)
-    else:
+    elif isinstance(value, type) or not _leaves_to_python(type(value)):
         add(_pickled(value))
+    else:
+        _write_object(add, value)
+
+
+def _leaves_to_python(kind: type) -> bool:
+    """Whether objects of a class are pickled as a class of one's own is that says nothing about it."""
+    own = any(getattr(kind, name) is not getattr(object, name) for name in ("__reduce_ex__", "__reduce__"))
+    return not own and kind not in copyreg.dispatch_table
+
+
+def _write_object(add: _Add, value: Any) -> None:
+    """An object: its class, what makes one, its state.  Its pickle would also tell which texts in it are one object."""
+    try:
+        _make, args, state, items, pairs = (*value.__reduce_ex__(_PROTOCOL), None, None, None)[:5]
+        items, pairs = list(items or ()), list(pairs or ())
+    except Exception:  # a lock, say
+        add(_pickled(value))
+        return
+    _sized(add, b"O", _name(type(value)).encode())
+    _write(add, (args[1:], state, items, pairs))
 
 
 def _sized(add: _Add, tag: bytes, data: bytes) -> None:
@@ -98,16 +145,19 @@ def _write_array(add: _Add, value: Any) -> None:
         return
     described = value.dtype.descr if value.dtype.names else value.dtype.str
     _sized(add, b"a", repr((described, value.shape, type(value).__name__)).encode())
-    add(value.tobytes())
+    if value.nbytes > _COPIED and value.ndim and value.flags.c_contiguous:
+        add(value.reshape(-1).view("u1").data)
+    else:
+        add(value.tobytes())
 
 
-def _pickled(value: Any) -> bytes:
+def _pickled(value: Any) -> _Pickle:
     """The pickle, by value where it takes that; what cannot be pickled at all is named by its type alone."""
     try:
         data = dump(value, _PROTOCOL)
     except Exception:  # it cannot be sent to a worker either, and fails there by itself
         data = _name(type(value)).encode()
-    return b"p" + struct.pack("<Q", len(data)) + data
+    return _Pickle(b"p" + struct.pack("<Q", len(data)) + data)
 
 
 def _name(kind: type) -> str:

@@ -18,15 +18,16 @@ from procession.errors import JournalFailed, JournalLocked, JournalUnsafe, NoJou
 
 #: What says that a file of SQLite is a journal, and of which kind.
 APPLICATION_ID = 0x50524A31  # "PRJ1"
-VERSION = 1
+VERSION = 2
 
 _MAGIC = b"SQLite format 3\0"
 
 _TABLES = """
 CREATE TABLE runs (
-    id INTEGER PRIMARY KEY, function TEXT NOT NULL, label TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    python TEXT NOT NULL, options TEXT NOT NULL, total INTEGER, state TEXT NOT NULL, pid INTEGER NOT NULL,
-    started REAL NOT NULL, updated REAL NOT NULL, UNIQUE (function, label)
+    id INTEGER PRIMARY KEY, function TEXT NOT NULL, label TEXT NOT NULL, bound BLOB NOT NULL,
+    arguments TEXT NOT NULL, fingerprint TEXT NOT NULL, python TEXT NOT NULL, options TEXT NOT NULL, total INTEGER,
+    state TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL, updated REAL NOT NULL,
+    UNIQUE (function, label, bound)
 );
 CREATE TABLE items (
     run INTEGER NOT NULL, key BLOB NOT NULL, position INTEGER NOT NULL, item TEXT NOT NULL, outcome TEXT NOT NULL,

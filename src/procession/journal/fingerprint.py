@@ -1,8 +1,9 @@
 """Fingerprints: whether a function is still the one that a journal has outcomes of.
 
-Of code it is the bytecode with its constants and names, of the function and of what it refers to in its own module,
+It is of the bytecode with its constants and names, of the function and of what it refers to in its own module,
 whatever that is called: the same file is ``__main__`` when it is run, and something else when it is imported.
-Comments, blank lines and the words of docstrings change nothing.  Another version of Python has other bytecode.
+Comments, blank lines and the words of docstrings change nothing, nor do the values that are bound to a function
+(``identity`` knows these).  Another version of Python has other bytecode.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import os
 import sys
 import types
+from contextlib import suppress
 from typing import Any
 
 from procession.journal.digest import digest
@@ -54,8 +56,10 @@ class _Fingerprint:
             return
         self._seen.add(id(thing))
         if isinstance(thing, functools.partial):
-            self.write("partial", digest(thing.args), digest(dict(sorted(thing.keywords.items()))))
+            self.write("partial")
             self.add(thing.func)
+            for value in (*thing.args, *(value for _name, value in sorted(thing.keywords.items()))):
+                self._add_if_code(value)
         elif isinstance(thing, types.MethodType):
             self.write("method", type(thing.__self__).__qualname__)
             self.add(thing.__func__)
@@ -78,12 +82,11 @@ class _Fingerprint:
             self.write(function.__module__)
             return
         self._add_code(function.__code__)
-        self.write(digest(function.__defaults__), digest(function.__kwdefaults__))
+        if not is_made_anew(function):
+            self.write(digest(function.__defaults__), digest(function.__kwdefaults__))
         for cell in function.__closure__ or ():
-            try:
-                self._add_value(cell.cell_contents, function.__module__)
-            except ValueError:  # not filled yet
-                self.write("empty")
+            with suppress(ValueError):  # not filled yet
+                self._add_if_code(cell.cell_contents)
         if function.__dict__.get("__wrapped__") is not None:
             self.add(function.__dict__["__wrapped__"])
         for name in sorted(_names(function.__code__)):
@@ -120,11 +123,22 @@ class _Fingerprint:
         elif name.isupper():
             self.write(name, digest(value))
 
-    def _add_value(self, value: Any, module: str) -> None:
-        if isinstance(value, (types.FunctionType, types.MethodType, functools.partial, type)):
+    def _add_if_code(self, value: Any) -> None:
+        if is_code(value):
             self.add(value)
-        else:
-            self.write(digest(value))
+
+
+def is_code(value: Any) -> bool:
+    """Whether a value that is bound to a function is a function itself, or a class."""
+    return isinstance(value, _CODE)
+
+
+_CODE = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial, type)
+
+
+def is_made_anew(function: types.FunctionType) -> bool:
+    """Whether a function is made at each run of the line that it stands in, with what its defaults are there."""
+    return "<" in function.__qualname__  # "<locals>", "<lambda>"
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -20,6 +20,7 @@ from typing import Any
 from procession.errors import JournalChanged, JournalError, JournalWarning
 from procession.journal.file import explained, open_to_write
 from procession.journal.fingerprint import python_version
+from procession.journal.identity import Identity
 from procession.journal.packing import pack_failure, pack_value, traceback_of, unpack_failure, unpack_value
 from procession.journal.writer import Writer
 from procession.outcome import OutcomeKind, kind_of
@@ -34,10 +35,11 @@ _ASKED = 500
 class Recorded:
     """An outcome that a journal has."""
 
-    __slots__ = ("_compressed", "_data", "kind")
+    __slots__ = ("_compressed", "_data", "kind", "seconds")
 
-    def __init__(self, kind: OutcomeKind, data: bytes, compressed: bool) -> None:
+    def __init__(self, kind: OutcomeKind, data: bytes, compressed: bool, seconds: float) -> None:
         self.kind = kind
+        self.seconds = seconds  #: that the item ran
         self._data = data
         self._compressed = compressed
 
@@ -49,7 +51,7 @@ class Recorded:
 
 
 class Run:
-    """The outcomes of one function in a journal.
+    """The outcomes of one function, with what is bound to it, in a journal.
 
     Owns the places of what it has found there, by key; what is recorded anew takes the old one's place.
     """
@@ -78,12 +80,13 @@ class Run:
         for start in range(0, len(asked), _ASKED):
             some = asked[start : start + _ASKED]
             rows = self._journal.select(
-                f"SELECT rowid, outcome, value, packed FROM items WHERE rowid IN ({','.join('?' * len(some))})",
+                "SELECT rowid, outcome, value, packed, seconds FROM items"
+                f" WHERE rowid IN ({','.join('?' * len(some))})",
                 tuple(some),
             )
-            for place, outcome, data, compressed in rows:
+            for place, outcome, data, compressed, seconds in rows:
                 if data is not None:
-                    found[place] = Recorded(OutcomeKind(outcome), data, bool(compressed))
+                    found[place] = Recorded(OutcomeKind(outcome), data, bool(compressed), seconds)
         return [None if place is None else found.get(place) for place in places]
 
     def row(
@@ -157,42 +160,57 @@ class Journal:
         self._connection, self._lock = open_to_write(path)
         self.writer = Writer(path, self._connection, self._guard)
 
-    def run(
-        self,
-        function: str,
-        label: str | None,
-        fingerprint: str,
-        *,
-        options: Mapping[str, Any],
-        total: int | None,
-        on_change: str,
-    ) -> Run:
+    def run(self, identity: Identity, *, options: Mapping[str, Any], total: int | None, on_change: str) -> Run:
         """Take up the run of a function, or begin it.
 
         On failure: ``JournalChanged``, when the function is another than before and ``on_change`` is "refuse".
         """
         with self._taking_up:  # two threads may begin the same run
-            name, now = label or "", time.time()
-            row = next(iter(self.select("SELECT * FROM runs WHERE function = ? AND label = ?", (function, name))), None)
-            facts = (fingerprint, python_version(), json.dumps(dict(options)), total, os.getpid(), now)
+            now = time.time()
+            known = identity.function, identity.label, identity.bound
+            row = self._find(known)
+            facts = (identity.fingerprint, python_version(), json.dumps(dict(options)), total, os.getpid(), now)
             if row is None:
+                if identity.unsure:
+                    self._tell_beginning(identity)
                 self.writer.execute(
-                    "INSERT INTO runs (function, label, fingerprint, python, options, total, pid, updated, state,"
-                    " started) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)",
-                    (function, name, *facts, now),
+                    "INSERT INTO runs (function, label, bound, arguments, fingerprint, python, options, total, pid,"
+                    " updated, state, started) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)",
+                    (*known, _clean(identity.words), *facts, now),
                 )
                 self.writer.flush()
-                ((number,),) = self.select("SELECT id FROM runs WHERE function = ? AND label = ?", (function, name))
-                return Run(self, number)
-            if row[3] != fingerprint:
-                _tell_change(self.path, function, row[4], on_change)
+                row = self._find(known)
+                assert row is not None
+                return Run(self, row[0])
+            number, before, python = row
+            if before != identity.fingerprint:
+                _tell_change(self.path, identity.function, python, on_change)
             self.writer.execute(
                 "UPDATE runs SET fingerprint = ?, python = ?, options = ?, total = ?, pid = ?, updated = ?,"
                 " state = 'running' WHERE id = ?",
-                (*facts, row[0]),
+                (*facts, number),
             )
             self.writer.flush()
-            return Run(self, row[0])
+            return Run(self, number)
+
+    def _find(self, known: tuple[str, str, bytes]) -> tuple[Any, ...] | None:
+        """The number of a run, its fingerprint and its Python."""
+        statement = "SELECT id, fingerprint, python FROM runs WHERE function = ? AND label = ? AND bound = ?"
+        return next(iter(self.select(statement, known)), None)
+
+    def _tell_beginning(self, identity: Identity) -> None:
+        """Warn of a run that begins beside others of its function, when it may have been meant to go on with one."""
+        statement = (
+            "SELECT count(items.run) FROM items JOIN runs ON runs.id = items.run WHERE function = ? AND label = ?"
+        )
+        ((count,),) = self.select(statement, (identity.function, identity.label))
+        if count:
+            warnings.warn(
+                f"{identity.function} has another state than before ({identity.unsure}), so it begins a run of its own "
+                f"in {self.path}, and the {count:,} outcomes of before do not count for it",
+                JournalWarning,
+                stacklevel=2,
+            )
 
     def select(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """The rows that a statement gives.  On failure: ``JournalError``."""

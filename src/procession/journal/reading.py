@@ -21,8 +21,8 @@ from procession.journal.journal import is_open_here
 from procession.journal.packing import unpack_value
 
 _ROWS = (
-    "SELECT runs.function, runs.label, position, key, item, outcome, value, packed, error, traceback, tries, seconds,"
-    " finished, items.pid, memory FROM items JOIN runs ON runs.id = items.run"
+    "SELECT runs.function, runs.label, arguments, position, key, item, outcome, value, packed, error, traceback, tries,"
+    " seconds, finished, items.pid, memory FROM items JOIN runs ON runs.id = items.run"
 )
 
 
@@ -32,6 +32,7 @@ class Row:
 
     function: str
     label: str
+    arguments: str  #: that are bound to the function, in words, as in "alpha=0.1"
     position: int
     key: str  #: hexadecimal
     item: str  #: in a few words
@@ -50,8 +51,10 @@ class Row:
 class RunFacts:
     """One run in a journal, as far as it is."""
 
+    number: int
     function: str
     label: str
+    arguments: str  #: that are bound to the function, in words, as in "alpha=0.1"
     state: str  #: "running", "done" or "interrupted"; of a process that was killed, still "running"
     alive: bool  #: whether its process runs
     total: int | None  #: items of the last call
@@ -76,23 +79,27 @@ def read_journal(path: str | os.PathLike[str], function: str | None = None) -> A
     return pd.DataFrame({**columns, "value": pd.Series(columns["value"], dtype=object)})
 
 
-def iterate_journal(path: str | os.PathLike[str], function: str | None = None, *, values: bool = True) -> Iterator[Row]:
-    """The rows of a journal one by one, run by run and in order; without their ``values`` nothing is unpickled.
+def iterate_journal(
+    path: str | os.PathLike[str], function: str | None = None, *, run: int | None = None, values: bool = True
+) -> Iterator[Row]:
+    """The rows of a journal one by one, run by run and in order, of all runs or of one function's or of one alone.
+
+    Without their ``values`` nothing is unpickled.
 
     On failure: as ``read_journal``.
     """
     name = os.fsdecode(path)
     with _open_to_read(name) as connection:
-        where = " WHERE runs.function = ?" if function is not None else ""
-        given = (function,) if function is not None else ()
-        for row in connection.execute(f"{_ROWS}{where} ORDER BY items.run, position", given):
-            found, label, position, key, item, outcome, data, packed, error, trace, *facts = row
+        where = "coalesce(runs.function = ?, TRUE) AND coalesce(runs.id = ?, TRUE)"
+        for row in connection.execute(f"{_ROWS} WHERE {where} ORDER BY items.run, position", (function, run)):
+            found, label, bound, position, key, item, outcome, data, packed, error, trace, *facts = row
             tries, seconds, finished, pid, memory = facts
             value = _value(data, packed) if values and outcome == "ok" and data is not None else None
             moment = datetime.fromtimestamp(finished)  # noqa: DTZ006 (the reader's own time)
             yield Row(
                 found,
                 label,
+                bound,
                 position,
                 key.hex(),
                 item,
@@ -115,15 +122,17 @@ def read_runs(path: str | os.PathLike[str]) -> list[RunFacts]:
 
 
 def _facts(connection: sqlite3.Connection, row: tuple[Any, ...]) -> RunFacts:
-    number, function, label, _print, _python, options, total, state, pid, started, updated = row
+    number, function, label, _bound, arguments, _print, _python, options, total, state, pid, started, updated = row
     counted = connection.execute("SELECT outcome, count(*) FROM items WHERE run = ? GROUP BY outcome", (number,))
     count, first = connection.execute(
         "SELECT count(*), min(finished) FROM items WHERE run = ? AND finished > ?", (number, updated - 60)
     ).fetchone()
     span = updated - max(first or updated, started)
     return RunFacts(
+        number,
         function,
         label,
+        arguments,
         state,
         state == "running" and _is_alive(pid),
         total,

@@ -66,7 +66,8 @@ class Batch:
         with self._lock:
             kept = self.halting.see(outcomes)
             if self.meter is not None:
-                self.meter.replay(len(outcomes.values))
+                errors = len(outcomes.errors)
+                self.meter.replay(len(outcomes.values) - errors, errors)
         return outcomes if kept else part_of(outcomes, 0, 0)
 
     def settle(self) -> None:

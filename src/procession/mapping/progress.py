@@ -154,11 +154,10 @@ class Meter:
         self._failed += errors
         self._note()
 
-    def replay(self, count: int) -> None:
+    def replay(self, values: int, errors: int) -> None:
         """Outcomes that a journal had: they are done, but nobody has worked for them."""
-        self._done += count
-        self._replayed += count
-        self._note()
+        self._replayed += values + errors
+        self.take(values, errors)
 
     def on_retry(self) -> None:
         """An item is tried again."""

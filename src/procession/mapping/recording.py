@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from procession.engine.interning import function_name
 from procession.errors import InternalError, PoolBroken, SendFailed, TaskCancelled
 from procession.journal.digest import digest
-from procession.journal.fingerprint import fingerprint
+from procession.journal.identity import identify
 from procession.journal.journal import Journal, Recorded, Run, open_journal
 from procession.mapping.describing import shorten
 from procession.outcome import OutcomeKind
@@ -94,7 +93,7 @@ class Recorder:
         except Exception:  # of a class that is not there any more, say: it is run again
             return None
         del self._named[position]
-        return Outcomes([value], {} if error is None else {0: error}, replayed=True)
+        return Outcomes([value], {} if error is None else {0: error}, [found.seconds], replayed=True)
 
     def record(self, chunk: Chunk, start: int, outcomes: Outcomes) -> None:
         """Note outcomes.  On failure: ``JournalFailed``."""
@@ -123,9 +122,7 @@ def open_recorder(func: Callable[..., Any], options: TaskOptions, total: int | N
     journal = open_journal(options.journal or "")
     try:
         run = journal.run(
-            function_name(func),
-            options.label,
-            fingerprint(func),
+            identify(func, options.label),
             options=options.described(),
             total=total,
             on_change=options.on_change,
