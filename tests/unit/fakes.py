@@ -35,6 +35,11 @@ class FakeSource:
         """See `Source`; up to the next gap, since a chunk is of consecutive items."""
         return len(self.waiting)
 
+    def add(self, count: int) -> None:
+        """Have so many items more."""
+        self.waiting.extend(range(self.total, self.total + count))
+        self.total += count
+
     def cut(self, count: int, worker: int = 0) -> Chunk:
         """See `Source`."""
         start = self.waiting.popleft()

@@ -43,9 +43,11 @@ def test_a_chunk_is_never_empty_nor_more_than_a_fair_share(
 def test_a_bundle_is_never_empty_nor_unlimited(
     history: list[tuple[int, float]], left: int, unit: int, workers: int
 ) -> None:
-    """A bundle has a unit, and at most its limit or an equal share."""
-    units = _paced(history).bundle_size(left, unit, workers)
-    assert 1 <= units <= max(1, min(pace.BUNDLE_LIMIT, -(-left // workers)))
+    """A bundle has a unit, and at most its limit or an equal share; more than that only of tiny ones, and of those left."""
+    paced = _paced(history)
+    units = paced.bundle_size(left, unit, workers)
+    assert 1 <= units <= min(pace.BUNDLE_LIMIT, left)
+    assert units == 1 or units <= -(-left // workers) or paced.is_tiny(unit * (units - 1))
 
 
 @given(history=histories, items=counts)
@@ -85,6 +87,20 @@ def test_the_pace_follows_a_change() -> None:
     before = changing.chunk_size(10**9, 2)
     changing.observe(before, before * 1.0)
     assert changing.chunk_size(10**9, 2) == 1
+
+
+def test_shares_do_not_become_ever_smaller() -> None:
+    """What takes no longer than handing it out is not divided; it would end as a chunk for each of the last items."""
+    quick = _paced([(1000, 0.001)])
+    assert quick.bundle_size(40, 1, 2) == 40
+    assert quick.bundle_size(400, 1, 2) == 200
+
+
+def test_a_short_chunk_says_little_of_the_pace() -> None:
+    """Most of its time is what it takes to begin a chunk."""
+    quick = _paced([(1000, 0.001), (1, 10e-6)])
+    assert quick.seconds_per_item is not None
+    assert quick.seconds_per_item < 2e-6
 
 
 def test_tiny_is_what_costs_less_than_waking() -> None:

@@ -102,6 +102,32 @@ def test_tiny_work_keeps_no_more_workers_awake_than_cores() -> None:
     assert len(late) <= 2
 
 
+def test_tiny_work_is_shared_evenly() -> None:
+    """Between the workers that are kept awake, whichever of them reports more often."""
+    scheduler = _scheduler(2)
+    _add(scheduler, FakeSource(4000, eager=True))
+    done = _run_all(scheduler, 1e-6)
+    held = [sum(count for number, _start, count in done if number == slot) for slot in (1, 2)]
+    assert min(held) > 1000
+
+
+def test_a_few_tiny_items_wait_for_others() -> None:
+    """While their worker has enough until its next report; then they are handed out."""
+    scheduler = _scheduler(1, hot=1)
+    source = _add(scheduler, FakeSource(1, eager=True))
+    _run_all(scheduler, 1e-6)
+    for count in (200, 200, 5):
+        source.add(count)
+        _add(scheduler, source)
+        scheduler.assign()
+    (slot,) = scheduler.busy_slots()
+    assert [chunk.count for chunk in slot.chunks] == [200, 200]
+    first, _second = slot.chunks
+    scheduler.on_final(slot, first, 200e-6)
+    ((_slot, chunk),) = scheduler.assign()
+    assert chunk.count == 5
+
+
 def test_sources_are_served_in_the_order_of_their_arrival() -> None:
     """The second source gets its turn when the first has nothing left to cut."""
     scheduler = _scheduler(1)

@@ -15,6 +15,10 @@ CHUNK_SECONDS = 0.015
 BUNDLE_SECONDS = 0.001
 BUNDLE_LIMIT = 512
 
+#: What it costs to wake an idle worker for a chunk.  Less work than that is not shared out any further: shares of what
+#: is left would end as one chunk for each of the last items.
+HANDOUT_SECONDS = 50e-6
+
 #: Work that may wait in a worker's socket: enough to cover the parent's reaction.
 BACKLOG_SECONDS = 0.002
 CREDIT_LIMIT = 16
@@ -42,8 +46,10 @@ class Pace:
         """Learn from a chunk of ``count`` items that took ``seconds``."""
         sample = max(seconds, 1e-9) / count
         known = self.seconds_per_item
-        # The newest chunk weighs half: items of one map are alike at the same time.
-        self.seconds_per_item = sample if known is None else 0.5 * (known + sample)
+        # The newest chunk weighs half: items of one map are alike at the same time.  Of a short one, most is what it
+        # takes to begin a chunk.
+        weight = 0.5 * min(1.0, seconds / HANDOUT_SECONDS)
+        self.seconds_per_item = sample if known is None else known + weight * (sample - known)
         self._largest = max(self._largest, count)
 
     def chunk_size(self, left: int, workers: int) -> int:
@@ -58,8 +64,9 @@ class Pace:
         """Units of ``unit`` items to send together, with ``left`` of them waiting."""
         if self.seconds_per_item is None:
             return 1
-        by_time = int(BUNDLE_SECONDS / (self.seconds_per_item * unit))
-        return max(1, min(by_time, BUNDLE_LIMIT, -(-left // workers)))
+        seconds = self.seconds_per_item * unit
+        share = max(-(-left // workers), min(left, int(HANDOUT_SECONDS / seconds)))
+        return max(1, min(int(BUNDLE_SECONDS / seconds), BUNDLE_LIMIT, share))
 
     def credit(self, items: int) -> int:
         """Chunks of ``items`` that a worker may hold: the one it runs, and those that wait."""
@@ -72,4 +79,4 @@ class Pace:
 
     def is_tiny(self, items: int) -> bool:
         """Whether waking an idle worker costs more than running the chunk on a busy one."""
-        return self.seconds_per_item is not None and self.seconds_per_item * items < 50e-6
+        return self.seconds_per_item is not None and self.seconds_per_item * items < HANDOUT_SECONDS

@@ -8,7 +8,7 @@ order of their arrival.  Invariant: a chunk is in exactly one slot, or its items
 from __future__ import annotations
 
 from collections import deque
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from procession.engine.pace import Pace
@@ -16,6 +16,10 @@ from procession.engine.slots import Slot, SlotState
 
 if TYPE_CHECKING:
     from procession.engine.work import Chunk, Source
+
+
+#: Chunks that a worker holds when it does not run out of them before its next report has been answered.
+ENOUGH_CHUNKS = 2
 
 
 class Scheduler:
@@ -194,7 +198,7 @@ class Scheduler:
             pace = self._pace(source)
             size = self._size(source, pace, left)
             slot = self._pick(pace, size, source.shunned)
-            if slot is None:
+            if slot is None or self._can_wait_behind(slot, pace, size):
                 self.saturated = True
                 break
             chunk = source.cut(size, slot.number)
@@ -210,6 +214,13 @@ class Scheduler:
                 slot.quota -= 1
             assigned.append((slot, chunk))
         return assigned
+
+    def _can_wait_behind(self, slot: Slot, pace: Pace, size: int) -> bool:
+        """Whether so little had better wait for the next report, since its worker has enough until then.
+
+        More of it may be there by then; what is pulled in one turn of a thread would end as many chunks of a few items.
+        """
+        return len(slot.chunks) >= ENOUGH_CHUNKS and pace.is_tiny(size) and self._enough_awake()
 
     def _release(self, source: Source) -> None:
         """Take the first source, which has nothing left, out of the queue.
@@ -315,9 +326,14 @@ class Scheduler:
         if credit == 1:
             return None
         while self._open:
-            slot = next(iter(self._open))
+            # Among as many as there are cores: the others run dry, and go to sleep.
+            slot = min(islice(self._open, self._hot_limit), key=_backlog)
             ready = slot.can_take and slot.state is SlotState.READY and not slot.stuck
             if ready and len(slot.chunks) < credit:
                 return slot
             del self._open[slot]
         return None
+
+
+def _backlog(slot: Slot) -> int:
+    return len(slot.chunks)
