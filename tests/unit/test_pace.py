@@ -43,7 +43,7 @@ def test_a_chunk_is_never_empty_nor_more_than_a_fair_share(
 def test_a_bundle_is_never_empty_nor_unlimited(
     history: list[tuple[int, float]], left: int, unit: int, workers: int
 ) -> None:
-    """A bundle has a unit, and at most its limit or an equal share; more than that only of tiny ones, and of those left."""
+    """A bundle has a unit, and at most its limit or an equal share of the rest; more only of tiny ones."""
     paced = _paced(history)
     units = paced.bundle_size(left, unit, workers)
     assert 1 <= units <= min(pace.BUNDLE_LIMIT, left)

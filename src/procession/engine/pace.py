@@ -13,7 +13,7 @@ CHUNK_SECONDS = 0.015
 #: Separate calls, and chunks of a size that the caller chose, are sent together up to this much
 #: work.  One of them that takes longer than it should is seen in the ledger, and holds nothing up.
 BUNDLE_SECONDS = 0.001
-BUNDLE_LIMIT = 512
+BUNDLE_LIMIT = 1024
 
 #: What it costs to wake an idle worker for a chunk.  Less work than that is not shared out any further: shares of what
 #: is left would end as one chunk for each of the last items.

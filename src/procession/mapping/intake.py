@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from procession.engine.bell import Bell
@@ -225,8 +226,9 @@ class Intake:
         Of a tiny item this loop is most of what it costs, so a number costs it no call.
         """
         source, numbers, replayed = self._source, NUMBERS, self._replay is not None
+        wanted = source.added + count
         append = source.open_run().append
-        for item in self._items:
+        for item in islice(self._items, count):
             if self._stopped:  # while the input was waited for
                 return True
             kind = type(item)
@@ -237,10 +239,7 @@ class Intake:
                 append = source.open_run().append
             if singly and not source.queued and not self._submit(more=True):
                 return True
-            count -= 1
-            if not count:
-                return True
-        return False
+        return source.added >= wanted
 
     def _add(self, item: Any) -> None:
         """Queue an item; one that cannot be pickled has its outcome, and one that the journal has, too."""

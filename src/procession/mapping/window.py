@@ -14,8 +14,8 @@ _BASE = 32
 
 #: To what a window grows that was not asked for, while workers have done all of it before more can be handed out:
 #: the round trip of 64 items of a microsecond takes ten times as long as the items.  Of results of the largest size
-#: that does not count as bytes, some 200 MB.
-_LIMIT = 4096
+#: that does not count as bytes, some 400 MB.
+_LIMIT = 8192
 
 #: In a wide window, room is looked for once in so many items that are taken.
 _CHECKED = 16
