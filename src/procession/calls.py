@@ -93,6 +93,12 @@ class Calls:
         for name in not_for:
             if name in changes:
                 raise TypeError(f"{name} is for calls with many items, or for one that raises their errors")
+        options = self._changed(changes)
+        options.check_use(changes)
+        return options
+
+    def _changed(self, changes: Mapping[str, Any]) -> TaskOptions:
+        """The options of a view.  On failure: as ``_choose``."""
         options = self._options.changed(changes)
         check_supported(options, self._backend)
         return options

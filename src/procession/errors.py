@@ -252,8 +252,7 @@ class TaskTimeout(ProcessionError, PoolTimeoutError, *_TimeoutBases, TimeoutErro
         return f"{what}{place} ran longer than its timeout of {self.seconds:g} s, and was stopped{how}"
 
     def __reduce__(self) -> Any:
-        fields = {"index": self.index, "item": self.item, "function": self.function, "killed": self.killed}
-        return _rebuild, (TaskTimeout, (self.seconds,), fields)
+        return TaskTimeout, (self.seconds,), vars(self)
 
 
 class WaitTimeout(ProcessionError, PoolTimeoutError, *_TimeoutBases, TimeoutError):  # type: ignore[misc]

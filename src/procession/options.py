@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +76,17 @@ class TaskOptions:
             raise TypeError(f"{', '.join(sorted(unknown))} is no option of a call; there are {known}")
         return replace(self, **{name: _CHECKS[name](value) for name, value in changes.items()})
 
+    def check_use(self, names: Iterable[str]) -> None:
+        """Check that the options of a call by these names mean something.  On failure: ``ValueError``."""
+        usual = TaskOptions()
+        for name in names:
+            needed = _OF.get(name)
+            if needed is not None and not getattr(self, needed) and getattr(self, name) != getattr(usual, name):
+                raise ValueError(f"{name}= says something of {needed}=, and this call has no {needed}=")
+
+
+#: Options that are about another.
+_OF = {"retry_on": "retries", "backoff": "retries", "key": "journal", "resume": "journal", "on_change": "journal"}
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "timeout": lambda value: check_seconds(value, "timeout"),

@@ -127,7 +127,7 @@ class Pool(Calls, standard.Pool):  # type: ignore[misc]  # its imap returns an i
 
     def options(self, **options: Unpack[AllOptions]) -> PoolView:
         """A view of this pool for calls under other options: ``pool.options(timeout=5).submit(f, x)``."""
-        return PoolView(self, self._choose(options))
+        return PoolView(self, self._changed(options))
 
     def dump_stacks(self) -> Stacks:
         """The Python stacks of every worker and the item it is on: rows, or a text when printed.
@@ -215,7 +215,7 @@ class PoolView(Calls):
 
     def options(self, **options: Unpack[AllOptions]) -> PoolView:
         """A view with further options."""
-        return PoolView(self._of, self._choose(options))
+        return PoolView(self._of, self._changed(options))
 
     def _check_running(self) -> None:
         self._of._check_running()

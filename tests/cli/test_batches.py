@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def test_items_are_split_and_globbed(batch: CommandLine) -> None:
         (("a", "--seed", "-1"), "seed must be 0 or more"),
         (("a", "--format", "csv"), "--format is that of --output"),
         (("a", "--on-error", "stop", "--max-failures", "2"), "--on-error stop ends at the first failure"),
-        (("--zip", "--args", ":::", "1"), "--args splits lines, files and arguments"),
+        (("--zip", "--args", ":::", "1", ":::", "2"), "--args splits lines, files and arguments"),
         (("a", ":::", "b"), "lists stand behind :::, the first one too"),
         (("a", "--journal", "same", "--output", "same"), "same is the journal: --output would overwrite it"),
         (("a", "--tag"), "--tag is about what commands print: it goes with --shell"),
@@ -455,3 +456,76 @@ def test_a_table_may_begin_with_a_mark(batch: CommandLine) -> None:
     """As spreadsheets write them."""
     (batch.folder / "rows.csv").write_bytes(b"\xef\xbb\xbfa,b\n1,2\n")
     assert [record["outcome"] for record in batch.records("more.py:join", "--csv", "rows.csv")] == ["ok"]
+
+
+def test_what_a_command_wrote_until_its_time_was_over(batch: CommandLine) -> None:
+    """It is printed, and in the record, which has no exit code."""
+    command = ("--shell", "echo {}; echo bad >&2; sleep 1000", "1", "--timeout", "0.5")
+    assert batch.map(*command).stdout == "1\n"
+    (record,) = batch.records(*command)
+    assert record["outcome"] == "timed_out"
+    assert record["value"] == {"exitcode": None, "stdout": "1\n", "stderr": "bad\n"}
+
+
+@pytest.mark.parametrize("end", ["END", "'END'"])
+def test_an_item_in_a_here_document(batch: CommandLine, end: str) -> None:
+    """It is text there, as in the document that `--dry-run` shows; where nothing is expanded it cannot be put."""
+    item = '$(echo no) "quoted" `no`'
+    finished = batch.map("--shell", f'cat <<{end}\ndon\'t "{{}}"\nEND\necho {{}}', item)
+    if end == "END":
+        assert finished.stdout == f'don\'t "{item}"\n{item}\n'
+    else:
+        assert finished.returncode == 2
+        assert "in a here-document that ends with a quoted word" in finished.stderr
+
+
+def test_a_list_alone_is_as_without_its_mark(batch: CommandLine) -> None:
+    """Also for a journal: the items are the same."""
+    batch.map("more.py:noted", "a", "b", "--journal", "run.db")
+    finished = batch.map("more.py:noted", "--journal", "run.db", ":::", "a", "b", "c")
+    assert finished.returncode == 0
+    assert recorded(batch) == ["a", "b", "c"]
+
+
+def test_a_table_may_have_another_delimiter(batch: CommandLine) -> None:
+    """A tab in a file that is called so; else it is to be said."""
+    (batch.folder / "rows.csv").write_text("a;b\n1;2\n")
+    (batch.folder / "rows.tsv").write_text("a\tb\n1\t2\n")
+    (batch.folder / "rows").write_text("a\tb\n1\t2\n")
+    for options in (("rows.csv", "--delimiter", ";"), ("rows.tsv",), ("rows", "--delimiter", "tab")):
+        assert [each["item"] for each in batch.records("more.py:join", "--csv", *options)] == [{"a": "1", "b": "2"}]
+    assert "--delimiter is one character" in batch.map("more.py:join", "--csv", "rows", "--delimiter", "xy").stderr
+    assert "--delimiter is that of --csv FILE" in batch.map("more.py:join", "1", "--delimiter", ";").stderr
+
+
+def test_arrays_and_odd_numbers_in_a_record(batch: CommandLine) -> None:
+    """Arrays are lists, and what is no number of JSON's is a text."""
+    text = """
+        import pathlib
+        import numpy as np
+
+        def make(item):
+            odd = [np.inf, {"a": float("nan")}]
+            return {"array": np.arange(3), "one": np.float32(2), "odd": odd, "path": pathlib.Path("a/b")}
+    """
+    (batch.folder / "arrays.py").write_text(textwrap.dedent(text))
+    (record,) = batch.records("arrays.py:make", "1")
+    assert record["value"] == {"array": [0, 1, 2], "one": 2.0, "odd": ["Infinity", {"a": "NaN"}], "path": "a/b"}
+
+
+def test_a_changed_function_is_told_of_in_one_line(batch: CommandLine) -> None:
+    """Without the line of our code that says so."""
+    for text in ("item", "item * 2"):
+        (batch.folder / "changing.py").write_text(f"def work(item):\n    return {text}\n")
+        finished = batch.map("changing.py:work", "a", "--journal", "run.db")
+    told, summary = finished.stderr.splitlines()
+    assert told.startswith("procession map: warning: work has changed since ")
+    assert summary.startswith("1 done")
+
+
+def test_status_shows_items_as_they_were_given(batch: CommandLine) -> None:
+    """Rows by their columns."""
+    (batch.folder / "rows.csv").write_text("a,b\n1,2\n")
+    batch.map("more.py:join", "--csv", "rows.csv", "--journal", "run.db")
+    batch.map("--shell", "echo {} {#}", "x y", "--journal", "run.db")
+    assert recorded(batch) == ["a=1 b=2", "x y"]

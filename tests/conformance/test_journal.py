@@ -628,3 +628,13 @@ def test_failures_of_before_are_in_the_count(pool: Any, journal: str) -> None:
     for _ in range(2):
         pool.map(tasks.fail_if_odd, range(4), journal=journal, on_error="return", progress=seen.append)
     assert (seen[-1].done, seen[-1].failed, seen[-1].replayed) == (4, 2, 4)
+
+
+def test_options_of_a_journal_want_one(pool: Any, journal: str) -> None:
+    """In the same call; a view may have them before."""
+    with pytest.raises(ValueError, match="key= says something of journal="):
+        pool.map(abs, [1], key=str)
+    with pytest.raises(ValueError, match="resume= says something of journal="):
+        pool.imap(abs, [1], resume="failed")
+    assert pool.options(key=str).map(abs, [-1]) == [1]
+    assert pool.options(key=str).map(abs, [-1], journal=journal) == [1]

@@ -83,3 +83,22 @@ def test_an_endless_time_is_no_limit() -> None:
 def test_sizes_may_have_units(text: Any, size: int | None) -> None:
     """A number of bytes, with a unit or without."""
     assert check_bytes(text, "memory_limit") == size
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "needed", "enough"),
+    [
+        ("retry_on", OSError, "retries", 1),
+        ("backoff", 1.0, "retries", 1),
+        ("key", str, "journal", "run.db"),
+        ("resume", "failed", "journal", "run.db"),
+        ("on_change", "refuse", "journal", "run.db"),
+    ],
+)
+def test_what_says_nothing_is_refused(name: str, value: Any, needed: str, enough: Any) -> None:
+    """An option of a call that is about another one, which is not there; as a default it may wait for that."""
+    options = TaskOptions().changed({name: value})
+    with pytest.raises(ValueError, match=f"{name}= says something of {needed}=, and this call has no {needed}="):
+        options.check_use([name])
+    options.check_use([])
+    options.changed({needed: enough}).check_use([name, needed])

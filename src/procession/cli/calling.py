@@ -19,6 +19,9 @@ class Arguments(NamedTuple):
         words = [str(each) for each in self.args]
         return " ".join([*words, *(f"{name}={value}" for name, value in self.kwargs.items())])
 
+    def __repr__(self) -> str:  # what a journal calls it
+        return str(self)
+
 
 class Spread:
     """A function of several arguments, as one of ``Arguments``."""

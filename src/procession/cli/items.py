@@ -35,6 +35,7 @@ class Wanted:
     lines: str | None = None  #: a file
     pattern: str | None = None
     csv: str | None = None
+    delimiter: str | None = None  #: of its columns; a tab, if its name ends with .tsv, else a comma
     json_lines: str | None = None
     combine: str | None = None  #: "zip" or "product": lists within the arguments
     split: bool = False  #: each line or argument is several arguments
@@ -147,7 +148,7 @@ def _read(wanted: Wanted, stack: ExitStack) -> Items:
         except OSError as error:
             raise click.UsageError(f"cannot read {source}: {error.strerror}") from error
     if wanted.csv:
-        return Items(_csv_rows(file, name), None, file)  # a row may have several lines
+        return Items(_csv_rows(file, name, _delimiter_of(wanted)), None, file)  # a row may have several lines
     lines = _lines(file, name)
     if wanted.json_lines:
         return Items(_json_rows(lines, name), total, file)
@@ -162,9 +163,18 @@ def _split(items: Iterable[str]) -> Iterator[Arguments]:
             raise click.UsageError(f"{item!r} cannot be split into arguments: {error}") from error
 
 
-def _csv_rows(file: TextIO, name: str) -> Iterator[Arguments]:
+def _delimiter_of(wanted: Wanted) -> str:
+    if wanted.delimiter is None:
+        return "\t" if (wanted.csv or "").lower().endswith(".tsv") else ","
+    given = {"tab": "\t", "\\t": "\t"}.get(wanted.delimiter, wanted.delimiter)
+    if len(given) != 1:
+        raise click.UsageError(f"--delimiter is one character, or tab, not {wanted.delimiter}")
+    return given
+
+
+def _csv_rows(file: TextIO, name: str, delimiter: str) -> Iterator[Arguments]:
     try:
-        for number, row in enumerate(csv.DictReader(file), 2):
+        for number, row in enumerate(csv.DictReader(file, delimiter=delimiter), 2):
             if None in row or None in row.values():
                 raise click.UsageError(f"{name}: row {number} has another number of columns than the first row")
             yield Arguments(kwargs=dict(row))

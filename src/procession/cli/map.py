@@ -13,8 +13,9 @@ import os
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,8 +61,8 @@ def map_command(context: click.Context, /, target: str, items: tuple[str, ...], 
     A line of --output has the keys
       item      as it was given
       outcome   ok, error, died, timed_out or cancelled
-      value     what the function returned; what JSON cannot hold, as its repr; of a command
-                its exitcode, stdout and stderr, also if it has failed
+      value     what the function returned, arrays as lists; what JSON cannot hold, as its repr; of a command
+                its exitcode, stdout and stderr, also if it has failed or timed out
       error     null, or "Type: message"
       seconds   how long it ran in its worker
 
@@ -75,11 +76,14 @@ def map_command(context: click.Context, /, target: str, items: tuple[str, ...], 
       procession map --shell 'gzip -k {}' *.csv
     """
     combine = _combination(options["zipped"], options["product"], items)
+    if combine is not None and items.count(SEPARATOR) == 1 and len(items) > 1:  # one list: nothing to combine
+        items, combine = items[1:], None
     wanted = Wanted(
         items,
         options["source"],
         options["pattern"],
         options["csv_file"],
+        options["delimiter"],
         options["json_lines"],
         combine,
         options["split"],
@@ -101,9 +105,28 @@ def map_command(context: click.Context, /, target: str, items: tuple[str, ...], 
         )
         if shell and options["output"] != "-":
             outputs.append(Printed(tag=options["tag"]))
+        stack.enter_context(_warnings_in_one_line())
         stack.enter_context(held_back())
         status = _record(outcomes, feed, outputs, options)
     context.exit(status)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Show a warning of ours as a sentence above the bar: the line of our code that has it helps nobody here."""
+    from procession.engine.screen import screen
+    from procession.errors import ProcessionError
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **how: Any) -> None:
+        if issubclass(category, ProcessionError):
+            with screen.above():
+                click.echo(f"procession map: warning: {message}", err=True)
+        else:
+            usual(message, category, *where, **how)
+
+    with warnings.catch_warnings():
+        usual, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def _shell(template: str) -> Shell:

@@ -25,6 +25,7 @@ ITEM_OPTIONS = _several(
     click.option("--from", "source", metavar="FILE", help="Take the items from FILE, one a line; - is standard input."),
     click.option("--glob", "pattern", metavar="PATTERN", help="Take the files that match, ** included, sorted."),
     click.option("--csv", "csv_file", metavar="FILE", help="Call with the columns of each row as keywords."),
+    click.option("--delimiter", metavar="CHAR", help="Of --csv: between the columns; tab for a tab."),
     click.option(
         "--json-lines", metavar="FILE", help="Call with each line's object as keywords, its array as arguments."
     ),
@@ -67,10 +68,13 @@ def checked(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     journal = options["journal"]
     if options["kind"] is not None and options["output"] is None:
         raise click.UsageError("--format is that of --output FILE, and there is none")
+    if options["delimiter"] is not None and options["csv_file"] is None:
+        raise click.UsageError("--delimiter is that of --csv FILE, and there is none")
     if options["on_error"] == "stop" and options["max_failures"] is not None:
         raise click.UsageError("--on-error stop ends at the first failure: --max-failures says something else")
     if (options["resume"] or options["resume_failed"]) and journal is None:
-        raise click.UsageError("--resume wants the --journal that is to be taken up")
+        which = "--resume" if options["resume"] else "--resume-failed"
+        raise click.UsageError(f"{which} wants the --journal FILE that is to be taken up")
     if options["resume"] and not os.path.exists(journal):
         raise click.UsageError(f"there is no journal {journal} to resume")
     chosen = {name: options[name] for name in ("timeout", "retries", "seed", "max_failures", "journal")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import math
 import os
 import re
 import tempfile
@@ -228,14 +229,36 @@ def as_cell(value: Any) -> Any:
 
 
 def as_json(fields: Any) -> str:
-    """Any value as JSON, in one line: what JSON cannot hold, as its repr."""
+    """Any value as JSON, in one line: arrays as lists, paths as texts, and what JSON cannot hold, as its repr."""
     # ASCII escapes carry every str, lone surrogates of odd file names included. NaN and infinity are no JSON.
     try:
-        return json.dumps(fields, default=_as_repr, allow_nan=False)
+        return json.dumps(fields, default=_in_json, allow_nan=False)
     except (TypeError, ValueError, RecursionError):  # a key that is no str, a NaN or a cycle, too deep
+        with suppress(TypeError, ValueError, RecursionError):
+            return json.dumps(_finite(fields), default=_in_json, allow_nan=False)
         if isinstance(fields, dict) and "value" in fields:
             return json.dumps({**fields, "value": _as_repr(fields["value"])}, default=_as_repr)
         return json.dumps(_as_repr(fields))
+
+
+def _in_json(value: Any) -> Any:
+    """What stands for a value that is none of JSON's own kinds."""
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return value.tolist()
+    return os.fspath(value) if isinstance(value, os.PathLike) else _as_repr(value)
+
+
+def _finite(value: Any) -> Any:
+    """The same with a text for each float that is no number of JSON's: the texts that protobuf's JSON has for them."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    return value
 
 
 def _as_repr(value: object) -> str:

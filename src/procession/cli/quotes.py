@@ -1,12 +1,26 @@
 """Quotes: where in a shell's script a text ends, so that what is put in there is one word whatever is in it.
 
-Follows what POSIX says of quotes, ``$( )``, backquotes and comments (Shell Command Language, 2.2, 2.3 and 2.6.3), as
-far as it can be followed without parsing commands.  Pure.
+Follows what POSIX says of quotes, ``$( )``, backquotes, comments and here-documents (Shell Command Language, 2.2, 2.3,
+2.6.3 and 2.7.4), as far as it can be followed without parsing commands.  Pure.
 """
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 _BEFORE_A_WORD = " \t\n;&|()<>`"
+
+
+_HERE = re.compile(r"""<<(-?)[ \t]*('[^'\n]*'|"[^"\n]*"|[^\s;&|()<>]+)""")
+
+
+class _Here(NamedTuple):
+    """A here-document."""
+
+    end: str  #: the line that ends it
+    quoted: bool  #: nothing in it is expanded
+    indented: bool  #: tabs before a line do not count
 
 
 class _Level:
@@ -25,6 +39,9 @@ class Quotes:
     def __init__(self) -> None:
         self._levels = [_Level("")]
         self._before = "\n"  # the character before the next
+        self._coming: list[_Here] = []  # here-documents that begin with the next line
+        self._here: _Here | None = None  # the one that the text is in
+        self._line = ""  # what has been read of its line
 
     def read(self, text: str) -> None:
         """Go on over a text.
@@ -33,9 +50,27 @@ class Quotes:
         """
         place = 0
         while place < len(text):
+            if self._here is not None:
+                self._read_here(self._here, text[place])
+                place += 1
+                continue
             step = self._read_one(text, place)
-            self._before = text[place + step - 1 : place + step] if step == 1 else "("
+            self._before = text[place] if step == 1 else "("
             place += step
+            if self._before == "\n" and not self._levels[-1].quote:
+                self._begin_here()
+
+    def _begin_here(self) -> None:
+        self._here = self._coming.pop(0) if self._coming else None
+        self._line = ""
+
+    def _read_here(self, here: _Here, character: str) -> None:
+        if character != "\n":
+            self._line += character
+        elif (self._line.lstrip("\t") if here.indented else self._line) == here.end:
+            self._begin_here()
+        else:
+            self._line = ""
 
     def _read_one(self, text: str, place: int) -> int:
         """Read what stands at a place; return how many characters that is."""
@@ -56,9 +91,21 @@ class Quotes:
             self._read_backquote()
         elif character == '"':
             level.quote = "" if level.quote else '"'
+        elif not level.quote and text.startswith("<<", place):
+            return self._read_redirection(text, place)
         elif not level.quote:
             self._read_plain(level, text, place)
         return 1
+
+    def _read_redirection(self, text: str, place: int) -> int:
+        if text.startswith("<<<", place):  # bash: a word follows
+            return 3
+        found = _HERE.match(text, place)
+        if found is None:
+            raise ValueError("what ends a here-document (<<) cannot be an item")
+        word = found[2]
+        self._coming.append(_Here(re.sub(r"""['"\\]""", "", word), not word.isidentifier(), bool(found[1])))
+        return len(found[0])
 
     def _read_backquote(self) -> None:
         ends = [level.end for level in self._levels]
@@ -84,7 +131,17 @@ class Quotes:
             raise ValueError("a `case` within $( ) is not understood here: put it into a script")
 
     def within(self, parameter: str) -> str:
-        """A parameter as one word there.  On failure: ``ValueError``, within ``$(( ))``, where it would be code."""
+        """A parameter there: one word, or in a here-document that text.
+
+        On failure: ``ValueError``, within ``$(( ))``, where it would be code, and where nothing is expanded.
+        """
+        if self._here is not None:
+            if self._here.quoted:
+                raise ValueError(
+                    f"in a here-document that ends with a quoted word, <<'{self._here.end}', {{}} is a text"
+                )
+            self._line += parameter
+            return parameter
         if any(level.end == "))" for level in self._levels):
             raise ValueError("within $(( )) an item would be read as code: set a variable to {} first, and check it")
         return {"": f'"{parameter}"', '"': parameter, "'": f"'\"{parameter}\"'"}[self._levels[-1].quote]

@@ -34,7 +34,7 @@ class Result(NamedTuple):
 
     stdout: bytes
     stderr: bytes
-    exitcode: int = 0
+    exitcode: int | None = 0  #: None if it has not ended by itself
 
 
 class CommandFailed(Exception):
@@ -46,7 +46,7 @@ class CommandFailed(Exception):
 
     def __str__(self) -> str:
         last = self.result.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        code = self.result.exitcode
+        code = self.result.exitcode or 0
         how = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
         return f"{how}: {last}" if last else how
 
@@ -105,7 +105,10 @@ class Shell:
         return re.sub(r'"\$\{(\d+)\}"', lambda match: shlex.quote(given[int(match[1]) - 1]), script)
 
     def __call__(self, item: Any) -> Result:
-        """Run the command for an item.  On failure: ``CommandFailed``."""
+        """Run the command for an item.
+
+        On failure: ``CommandFailed``; what ends the call from outside has what was written until then as ``result``.
+        """
         number = 0
         if isinstance(item, Numbered):
             number, item = item
@@ -114,11 +117,11 @@ class Shell:
             words = ["/bin/sh", "-c", script, "sh", *given]
             try:
                 code = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr).wait()
-            except BaseException:  # its time is over, or the run is; also while `Popen` waits for it to begin
+            except BaseException as error:  # its time is over, or the run is; also while `Popen` waits for its begin
                 _end_children()
+                error.result = _written(stdout, stderr, None)  # type: ignore[attr-defined]
                 raise
-            cut = _what_is_cut(stdout=stdout, stderr=stderr)
-            result = Result(_read(stdout), cut + _read(stderr), code)
+            result = _written(stdout, stderr, code)
             if code:
                 raise CommandFailed(result)
             return result
@@ -129,6 +132,9 @@ class Numbered(NamedTuple):
 
     number: int
     item: Any
+
+    def __repr__(self) -> str:  # what a journal calls it
+        return str(self.item)
 
 
 def _chosen(words: list[str], kind: str | None) -> list[str]:
@@ -154,6 +160,11 @@ def _part(word: str, kind: str | None) -> str:
     return word
 
 
+def _written(stdout: IO[bytes], stderr: IO[bytes], code: int | None) -> Result:
+    cut = _what_is_cut(stdout=stdout, stderr=stderr)
+    return Result(_read(stdout), cut + _read(stderr), code)
+
+
 def _read(file: IO[bytes]) -> bytes:
     file.seek(0)
     return file.read(AT_MOST)
@@ -171,8 +182,8 @@ def _what_is_cut(**streams: IO[bytes]) -> bytes:
 
 
 def captured(outcome: Any) -> Result | None:
-    """What the command of an item has written, also if it has failed; None if it has not come to an end."""
-    source = outcome.error.result if isinstance(outcome.error, CommandFailed) else outcome.value
+    """What the command of an item has written, also if it has failed or timed out; None if its worker has died."""
+    source = outcome.value if outcome.error is None else getattr(outcome.error, "result", None)
     return source if isinstance(source, Result) else None
 
 
