@@ -153,7 +153,7 @@ class TestOutput:
         ],
     )
     def test_values_that_json_cannot_hold(self, cli: CommandLine, expression: str, value: object) -> None:
-        """What JSON cannot hold is written as its repr, or as a text that is known for it; the line is strict JSON always."""
+        """What JSON cannot hold is written as its repr, or as a text; the line is strict JSON always."""
         assert cli.records("targets.py:value", expression)[0]["value"] == value
 
     def test_prints_of_the_function_do_not_mix_with_the_lines(self, cli: CommandLine) -> None:
