@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from procession import unread
 from procession.backends.base import Backend
 from procession.checks import OnError
-from procession.errors import WaitTimeout
+from procession.errors import TaskCancelled, WaitTimeout
 from procession.mapping.batch import Batch
 from procession.mapping.collectors import ListCollector
 from procession.mapping.maps import finish
@@ -34,6 +35,7 @@ class AsyncResult(standard.ApplyResult):  # type: ignore[type-arg]
         self._success = False
         self._value: Any = None
         self.tries: tuple[Attempt, ...] = ()  #: that have failed before the last one
+        self._unread = 0  # the number of its failure, while nobody has asked for that
 
     def ready(self) -> bool:
         """Whether the call is done."""
@@ -43,6 +45,7 @@ class AsyncResult(standard.ApplyResult):  # type: ignore[type-arg]
         """Whether it returned a value.  On failure: ``ValueError`` while it is not done."""
         if not self._done:
             raise ValueError(f"{self!r} not ready")
+        unread.heed(self._unread)
         return self._success
 
     def wait(self, timeout: float | None = None) -> None:
@@ -60,6 +63,7 @@ class AsyncResult(standard.ApplyResult):  # type: ignore[type-arg]
                 raise WaitTimeout(f"no result after {timeout:g} seconds; the task goes on")
         if self._success:
             return self._value
+        unread.heed(self._unread)
         raise self._value
 
     def attend(self) -> None:
@@ -90,6 +94,8 @@ class AsyncResult(standard.ApplyResult):  # type: ignore[type-arg]
         except Exception as raised:  # as in 3.16, where it no longer ends the thread that runs it
             success, outcome = False, raised
         finally:
+            if not success and (callback is None or outcome is not error) and type(outcome) is not TaskCancelled:
+                self._unread = unread.note(outcome)  # before it can be asked for
             self._success, self._value = success, outcome
             self._callback = self._error_callback = None
             self._done = True

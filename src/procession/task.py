@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from procession import unread
 from procession.errors import TaskCancelled, WaitTimeout
 from procession.outcome import Attempt, OutcomeKind, kind_of
 
@@ -46,6 +47,7 @@ class Task(Future[T]):
         self._attended: list[Any] = _NO_WAITERS
         self._done_callbacks: list[Callable[[Future[T]], object]] = []
         self.tries: tuple[Attempt, ...] = ()  # that have failed before the last one
+        self._unread = 0  # the number of its failure, while nobody has asked for that
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -99,6 +101,7 @@ class Task(Future[T]):
             value: T = self._result
             return value
         self._raise_if_stopped()
+        unread.heed(self._unread)
         return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -106,6 +109,7 @@ class Task(Future[T]):
         if self._state in _PENDING:
             self._wait(timeout)
         self._raise_if_stopped()
+        unread.heed(self._unread)
         return super().exception(0)
 
     def _raise_if_stopped(self) -> None:
@@ -122,6 +126,7 @@ class Task(Future[T]):
         super().add_done_callback(fn)
         if self._state in _PENDING:
             self._backend.attend()
+        unread.heed(self._unread)
 
     def cancel(self, interrupt: bool = False) -> bool:
         """Drop the call if it has not been handed to a worker; return whether it was dropped.
@@ -176,6 +181,8 @@ class Task(Future[T]):
         if type(error) is TaskCancelled:
             self._settle_cancelled(error)
             return
+        if error is not None and not self._done_callbacks:
+            self._unread = unread.note(error)  # before it can be asked for
         with _birth:
             if self._own_condition is None:
                 self._result, self._exception = value, error

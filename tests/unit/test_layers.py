@@ -33,7 +33,7 @@ LAYERS = (
     ("system",),
 )
 #: Words that every layer uses.
-SHARED = ("checks", "endings", "errors", "outcome", "options", "task")
+SHARED = ("checks", "endings", "errors", "outcome", "options", "task", "unread")
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 
