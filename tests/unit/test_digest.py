@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import os
 import pathlib
 import subprocess
@@ -195,12 +196,12 @@ def test_what_is_bound_does_not_change_the_code() -> None:
 BOUND: list[tuple[Callable[[Any], Any], str]] = [
     (lambda value: functools.partial(pow, value), "{}"),
     (lambda value: functools.partial(functools.partial(pow, 1), exp=value), "1, exp={}"),
-    (lambda value: functools.partial(scale, scale(value)), "factor={}"),
+    (lambda value: functools.partial(scale, scale(value)), "scale.<locals>.<lambda>, factor={}"),
     (lambda value: Model(value).one, "self=Model"),
     (Model, "Model"),
     (scale, "factor={}"),
-    (lambda value: functools.partial(map, lambda x, y=value: x + y), "y={}"),
-    (lambda value: functools.partial(map, lambda x, *, y=value: x + y), "y={}"),
+    (lambda value: functools.partial(map, lambda x, y=value: x + y), "<lambda>.<locals>.<lambda>, y={}"),
+    (lambda value: functools.partial(map, lambda x, *, y=value: x + y), "<lambda>.<locals>.<lambda>, y={}"),
     (lambda value: [value].count, "self=[{}]"),
     (lambda value: functools.lru_cache(scale(value)), "factor={}"),
     (lambda value: functools.wraps(abs)(scale(value)), "factor={}"),
@@ -220,6 +221,29 @@ def test_with_other_values_bound_it_is_another_run(make: Callable[[Any], Any], v
 def test_a_run_tells_what_is_bound_to_its_function(make: Callable[[Any], Any], words: str) -> None:
     """By the names of parameters, without addresses."""
     assert identify(make(2), None).words == words.format(2)
+
+
+def decorated(function: Any) -> Any:
+    """The function, with something around it."""
+
+    @functools.wraps(function)
+    def around(*args: Any) -> Any:
+        return function(*args)
+
+    return around
+
+
+def test_a_decorator_binds_nothing() -> None:
+    """What it has around it is the function itself."""
+    assert identify(decorated(scale), None).words == identify(scale, None).words == ""
+    assert identify(decorated(scale), None).bound == b""
+
+
+def test_which_function_is_bound_counts() -> None:
+    """By its name, or by its code if that does not tell."""
+    functions: list[Any] = [math.sin, math.cos, abs, Model, scale, (lambda x: x + 1), (lambda x: x + 2)]
+    seen = {identify(functools.partial(map, each), None).bound for each in functions}
+    assert len(seen) == len(functions)
 
 
 def test_a_lambda_is_known_by_its_code() -> None:

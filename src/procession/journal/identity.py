@@ -2,7 +2,8 @@
 
 That is the function's name, a label, and the values that are bound to it: the arguments of a ``partial``, the object of
 a method, what a function within another takes from there, the state of an object that can be called.  With other values
-its items have other outcomes, so each set of them is a run of its own.  A function without a name is known by its code.
+its items have other outcomes, so each set of them is a run of its own.  A function that is bound counts by its name,
+and one without a name of its own by its code.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import functools
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from procession.engine.interning import function_name
 from procession.journal.digest import digest, is_plain
@@ -34,13 +35,25 @@ class Identity:
     fingerprint: str
 
 
+class _Function(NamedTuple):
+    """A function or a class that is bound."""
+
+    name: str
+    code: str  #: its fingerprint, if its name does not tell which it is
+
+    def __repr__(self) -> str:
+        return self.name
+
+
 def identify(function: Callable[..., Any], label: str | None) -> Identity:
     """The identity of the run of a function.  Never fails."""
+    name, code = function_name(function), fingerprint(function)
     try:
         bound = list(_bound_to(function, "", set()))
     except Exception:  # a ``__getattr__`` of somebody's, say
         bound = []
-    name, code = function_name(function), fingerprint(function)
+    # What a decorator has around it is the same function, and so is one that calls itself.
+    bound = [each for each in bound if not (isinstance(each[1], _Function) and each[1].name == name)]
     known = [digest(bound)] if bound else []
     if "<lambda>" in name:
         known.append(code.encode())
@@ -74,6 +87,7 @@ def _bound_to(thing: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]
             yield from _bound_to(wrapped, name, seen)
     for each, value in values:
         if is_code(value):
+            yield each, _Function(function_name(value), fingerprint(value) if "<" in function_name(value) else "")
             yield from _bound_to(value, each, seen)
         else:
             yield each, value
@@ -102,7 +116,7 @@ def _in_words(bound: list[tuple[str, Any]]) -> str:
             text = repr(value)
         except Exception:  # it is the user's
             text = type(value).__name__
-        if text.startswith("<"):  # with an address in it, most likely
+        if text.startswith("<") and not isinstance(value, _Function):  # with an address in it, most likely
             text = type(value).__name__
         text = text if len(text) <= _VALUE_LIMIT else f"{text[: _VALUE_LIMIT - 3]}..."
         words.append(f"{name}={text}" if name and not name.isdigit() else text)
