@@ -11,6 +11,7 @@ import importlib
 import math
 import operator
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.helpers import tasks
 
 import procession
 from procession import Pool, ProcessPoolExecutor
+from procession.cli.main import main
 
 with contextlib.suppress(ImportError):
     import sklearn  # noqa: F401 (it sets environment variables, which are not to be a test's leak)
@@ -303,3 +305,21 @@ def test_apscheduler() -> None:
         (42, type(None))
     ]
     assert [type(event.exception) for event in events if event.exception] == [ZeroDivisionError]
+
+
+def test_parquet(pool: Pool, tmp_path: Path) -> None:
+    """A journal becomes a file that pandas reads: values as they are, or as JSON where they are of no one kind."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    journal, output = str(tmp_path / "run.db"), str(tmp_path / "run.parquet")
+    for function, values in ((float, [1.0, 2.0]), (repr_and_array, ['["1", [0, 1]]', '["2", [0, 1]]'])):
+        pool.map(function, ["1", "2"], journal=journal)
+        assert main(["export", journal, "--output", output, "--function", function.__name__]) == 0
+        assert pandas.read_parquet(output)[["item", "value"]].values.tolist() == [["1", values[0]], ["2", values[1]]]
+
+
+def repr_and_array(item: str) -> Any:
+    """A value that is no number and no text."""
+    import numpy as np
+
+    return item, np.arange(2)

@@ -161,3 +161,31 @@ def test_a_task_can_be_awaited_in_a_cell(execute: Execute) -> None:
         "pool.terminate()",
     )
     assert shown[1] == "5"
+
+
+def test_the_bar_is_a_widget_where_there_are_widgets(execute: Execute) -> None:
+    """It ends full, and with the counts beside it."""
+    pytest.importorskip("ipywidgets")
+    *_cells, shown = execute(
+        """
+        import procession
+
+        def check(item):
+            if item == 3:
+                raise ValueError(item)
+            return item
+        """,
+        """
+        with procession.Pool(2) as pool:
+            found = pool.map(check, range(40), progress="a run", on_error="return")
+        """,
+        """
+        from ipywidgets.widgets.widget import _instances
+        widgets = list(_instances.values())
+        bars = [(each.value, each.max) for each in widgets if type(each).__name__ == "FloatProgress"]
+        texts = " ".join(each.value for each in widgets if type(each).__name__ == "HTML")
+        texts = " ".join(texts.split())  # tqdm has spaces of its own there
+        print(bars, "a run: 100%" in texts, "40/40" in texts, "1 failed" in texts)
+        """,
+    )
+    assert shown == "[(40.0, 40.0)] True True True"
