@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import itertools
@@ -458,7 +459,7 @@ def test_a_slow_disk_holds_up_who_hands_over(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(writing, "WAITING_BYTES", 1000)
     monkeypatch.setattr(writing, "COMMIT_SECONDS", 1000.0)  # only who waits has it written
     journal = open_journal(str(tmp_path / "run.db"))
-    run = journal.run(identify(abs, None), options={}, total=None, on_change="warn")
+    run = journal.run(identify(abs, None), "", options={}, total=None, on_change="warn")
     for number in range(4):
         run.put([run.row(bytes([number]), number, "item", os.urandom(400), None, 1, 0.0, 1, None)])
     assert len(journal.select("SELECT * FROM items", ())) == 3
@@ -603,14 +604,16 @@ def second(_state: Any, item: Any) -> Any:
     return item
 
 
-def test_a_state_that_may_be_the_same_is_told_of(pool: Any, journal: str) -> None:
-    """When it makes a run begin that may have been meant to go on."""
-    states = [np.random.default_rng(seed) for seed in (1, 2)]
-    pool.map(functools.partial(second, states[0]), [1, 2], journal=journal)
-    with pytest.warns(
-        procession.JournalWarning, match=r"another state than before \(0, a Generator\).* the 2 outcomes"
-    ):
-        pool.map(functools.partial(second, states[1]), [1, 2], journal=journal)
+def test_a_run_beside_an_unfinished_one_is_told_of(pool: Any, journal: str) -> None:
+    """It may have been meant to go on with that; beside runs that are done, it is a loop over a parameter."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pool.map(functools.partial(second, 1), [1, 2], journal=journal)
+        with contextlib.closing(pool.imap(functools.partial(second, 2), itertools.count(), journal=journal)) as left:
+            next(left)
+    told = r"second \(3\) begins a run of its own in .*: it is not what has left a run there unfinished \(2\)"
+    with pytest.warns(procession.JournalWarning, match=told):
+        pool.map(functools.partial(second, 3), [1, 2], journal=journal)
 
 
 def test_an_outcome_of_before_has_its_time(pool: Any, journal: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import cmath
 import copy
 import functools
+import itertools
 import math
 import os
 import pathlib
@@ -15,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -196,52 +199,90 @@ def test_what_is_bound_does_not_change_the_code() -> None:
 BOUND: list[tuple[Callable[[Any], Any], str]] = [
     (lambda value: functools.partial(pow, value), "{}"),
     (lambda value: functools.partial(functools.partial(pow, 1), exp=value), "1, exp={}"),
-    (lambda value: functools.partial(scale, scale(value)), "scale.<locals>.<lambda>, factor={}"),
+    (lambda value: functools.partial(scale, scale(value)), "scale.<locals>.<lambda>"),
+    (lambda value: functools.partial(scale, Model(value).one), "Model.one"),
     (lambda value: Model(value).one, "self=Model"),
-    (Model, "Model"),
+    (Model, "state={}"),
     (scale, "factor={}"),
-    (lambda value: functools.partial(map, lambda x, y=value: x + y), "<lambda>.<locals>.<lambda>, y={}"),
-    (lambda value: functools.partial(map, lambda x, *, y=value: x + y), "<lambda>.<locals>.<lambda>, y={}"),
+    (lambda value: functools.partial(map, lambda x, y=value: x + y), "<lambda>.<locals>.<lambda>"),
+    (lambda value: lambda x, y=value: x + y, "y={}"),
+    (lambda value: lambda x, *, y=value: x + y, "y={}"),
     (lambda value: [value].count, "self=[{}]"),
-    (lambda value: functools.lru_cache(scale(value)), "factor={}"),
+    (lambda value: functools.lru_cache(scale(value)), ""),
     (lambda value: functools.wraps(abs)(scale(value)), "factor={}"),
+    (lambda value: Retry(abs, value), "times={}"),
+    (lambda value: made_class(value)().one, "self=Made"),
+    (lambda value: functools.partial(isinstance, made_class(value)), "made_class.<locals>.Made"),
+    (lambda value: functools.partial(isinstance, type("C", (), {"rate": value})), "C"),
+    (lambda value: functools.partial(scale, factor=functools.partial(pow, value)), "factor=pow"),
+    (lambda value: functools.partial(scale, [Model(scale(value))]), "[<test_digest.Model object>]"),
 ]
+
+
+class Retry:
+    """A decorator that is a class."""
+
+    def __init__(self, function: Any, times: Any) -> None:
+        functools.update_wrapper(self, function)
+        self.times = times
+
+    def __call__(self, x: Any) -> Any:
+        """Call it."""
+        return self.__wrapped__(x)  # type: ignore[attr-defined]
+
+
+def made_class(value: Any) -> Any:
+    """A class within a function, which has something from there."""
+
+    class Made:
+        def one(self) -> Any:
+            return value
+
+    return Made
 
 
 @pytest.mark.parametrize("make", [make for make, _words in BOUND])
 @pytest.mark.parametrize(("value", "other"), [(2, 3), (2, 2.0), ([1], [2]), (Model(1), Model(2)), ({1, 2}, {1, 3})])
-def test_with_other_values_bound_it_is_another_run(make: Callable[[Any], Any], value: Any, other: Any) -> None:
-    """Of whatever kind they are; equal ones are the same, and sure to be."""
+def test_with_other_values_it_is_another_run(make: Callable[[Any], Any], value: Any, other: Any) -> None:
+    """Of whatever kind they are, and wherever they are held; with equal ones it is the same."""
     one, same, another = (identify(make(each), None) for each in (value, copy.deepcopy(value), other))
     assert one.bound == same.bound != another.bound
-    assert one.unsure == another.unsure == ""
 
 
 @pytest.mark.parametrize(("make", "words"), BOUND)
-def test_a_run_tells_what_is_bound_to_its_function(make: Callable[[Any], Any], words: str) -> None:
+def test_a_run_tells_what_its_function_holds(make: Callable[[Any], Any], words: str) -> None:
     """By the names of parameters, without addresses."""
-    assert identify(make(2), None).words == words.format(2)
+    found = identify(make(2), None).words.replace(f"{__package__}." if __package__ else "", "")
+    assert found == words.format(2)
 
 
-def decorated(function: Any) -> Any:
+def test_what_is_held_stands_in_its_place() -> None:
+    """The same things in other places are another run; one object twice is as good as two that are equal."""
+    half, same = functools.partial(pow, 2), functools.partial(pow, 2)
+    assert identify(functools.partial(map, half, half), None) != identify(functools.partial(map, half, pow), None)
+    assert identify(functools.partial(map, half, half), None) == identify(functools.partial(map, half, same), None)
+
+
+def decorated(function: Any, *, k: int = 0) -> Any:
     """The function, with something around it."""
 
     @functools.wraps(function)
-    def around(*args: Any) -> Any:
+    def around(*args: Any, k: int = k) -> Any:
         return function(*args)
 
     return around
 
 
-def test_a_decorator_binds_nothing() -> None:
-    """What it has around it is the function itself."""
-    assert identify(decorated(scale), None).words == identify(scale, None).words == ""
-    assert identify(decorated(scale), None).bound == b""
+def test_what_is_around_a_function_counts() -> None:
+    """Whatever name it has given itself; what it has around it is not told, since it is the function itself."""
+    runs = [identify(each, None) for each in (scale, decorated(scale), decorated(scale, k=1))]
+    assert len({each.bound for each in runs}) == 3
+    assert [each.words for each in runs] == ["", "k=0", "k=1"]
 
 
-def test_which_function_is_bound_counts() -> None:
+def test_which_function_is_held_counts() -> None:
     """By its name, or by its code if that does not tell."""
-    functions: list[Any] = [math.sin, math.cos, abs, Model, scale, (lambda x: x + 1), (lambda x: x + 2)]
+    functions: list[Any] = [math.sin, cmath.sin, abs, Model, scale, (lambda x: x + 1), (lambda x: x + 2)]
     seen = {identify(functools.partial(map, each), None).bound for each in functions}
     assert len(seen) == len(functions)
 
@@ -262,11 +303,21 @@ def test_a_function_that_knows_itself_has_an_identity() -> None:
     assert identify(down, None) == identify(down, None)
 
 
-def test_what_is_known_by_its_pickle_alone_is_told() -> None:
-    """That may differ though the object is the same."""
-    state = identify(functools.partial(pow, exp=np.random.default_rng(1)), None)
-    assert state.unsure == "exp, a Generator"
-    assert state.bound != identify(functools.partial(pow, exp=np.random.default_rng(2)), None).bound
+class Awkward:
+    """Something that is in nobody's way on purpose."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise KeyError(name)
+
+    def __call__(self, x: Any) -> Any:
+        """Give it back."""
+        return x
+
+
+def test_what_cannot_be_looked_into_has_an_identity() -> None:
+    """It never fails: whatever is wrong with the function shows when it is run."""
+    assert identify(Awkward(), None) == identify(Awkward(), None)
+    assert identify(functools.partial(pow, Awkward()), None).function == "pow"
 
 
 def test_an_object_is_known_by_its_state() -> None:
@@ -275,3 +326,42 @@ def test_an_object_is_known_by_its_state() -> None:
     same = Model([text, text])
     assert digest(same) == digest(Model([text, "".join(text)])) == digest(Model([text, text[:2] + text[2:]]))
     assert digest(same) != digest(Model([text, "another"]))
+
+
+def test_a_function_as_a_value_is_known_by_what_it_is() -> None:
+    """By its code and by what it holds, not by where it stands."""
+    texts = ("lambda x: x + 1", "\n\n\nlambda x: x + 1  # the same", "lambda x: x + 2")
+    one, same, other = (digest([eval(text.strip(), {})]) for text in texts)
+    assert one == same != other
+    assert digest([scale(2)]) == digest([scale(2)]) != digest([scale(3)])
+
+
+HELD = """
+import dataclasses, functools
+from procession.journal.identity import identify
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    names: set
+
+def work(point, item):
+    return item
+
+function = functools.partial(work, Point(1, {"a", "b", "c"}), key=lambda x: x in {"d", "e"})
+if __name__ == "__main__":
+    print(identify(function, None).bound.hex())
+"""
+
+
+def test_it_is_the_same_run_in_another_process(tmp_path: Path) -> None:
+    """Whatever the order of hashes there, in the script and where that is imported."""
+    (tmp_path / "held.py").write_text(HELD)
+    imported = "import held; print(held.identify(held.function, None).bound.hex())"
+    found = set()
+    for seed, words in itertools.product("12", (["held.py"], ["-c", imported], ["-m", "held"])):
+        command = [sys.executable, *words]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        found.add(run.stdout)
+    assert len(found) == 1

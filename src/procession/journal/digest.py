@@ -8,8 +8,12 @@ as long as the object and the libraries are.
 from __future__ import annotations
 
 import copyreg
+import functools
 import hashlib
+import os
 import struct
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -46,55 +50,37 @@ def digest(value: Any) -> bytes:
     return found.digest()
 
 
-class _Pickle(bytes):
-    """What is written of a value that is known by its pickle alone."""
-
-
-class _ByPickle(Exception):
-    """A value is known by its pickle alone."""
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a digest depends on nothing but content that is defined here: no pickle is in it."""
-
-    def look(data: bytes) -> None:
-        if type(data) is _Pickle:
-            raise _ByPickle
-
-    try:
-        _write(look, value)
-    except (_ByPickle, RecursionError):
-        return False
-    return True
-
-
 def _write(add: _Add, value: Any) -> None:
     writer = _WRITERS.get(type(value))
     if writer is not None:
         writer(add, value)
     elif isinstance(value, tuple):  # with names; whatever else a subclass has counts as its type
-        _sized(add, b"n", _name(type(value)).encode())
+        _sized(add, b"n", name_of(type(value)).encode())
         _write_all(b"t")(add, value)
     elif (by_content := getattr(type(value), "reduce_by_content", None)) is not None:  # in shared memory
-        _sized(add, b"S", _name(type(value)).encode())
+        _sized(add, b"S", name_of(type(value)).encode())
         _write(add, by_content(value)[1])
     elif isinstance(value, PurePath):
         _sized(add, b"P", str(value).encode("utf-8", "surrogatepass"))
     elif isinstance(value, Enum):
-        _sized(add, b"E", f"{_name(type(value))}.{value.name}".encode())
+        _sized(add, b"E", f"{name_of(type(value))}.{value.name}".encode())
     elif is_dataclass(value) and not isinstance(value, type):
-        _sized(add, b"D", _name(type(value)).encode())
+        _sized(add, b"D", name_of(type(value)).encode())
         for each in fields(value):
             _write(add, getattr(value, each.name, None))
     elif type(value).__module__ == "numpy" and hasattr(value, "dtype"):
         _write_array(add, value)
-    elif isinstance(value, type) or not _leaves_to_python(type(value)):
+    elif isinstance(value, _FUNCTIONS):
+        from procession.journal.identity import digest_of_code  # which is made of digests
+
+        _sized(add, b"F", digest_of_code(value))
+    elif isinstance(value, type) or not leaves_to_python(type(value)):
         add(_pickled(value))
     else:
         _write_object(add, value)
 
 
-def _leaves_to_python(kind: type) -> bool:
+def leaves_to_python(kind: type) -> bool:
     """Whether objects of a class are pickled as a class of one's own is that says nothing about it."""
     own = any(getattr(kind, name) is not getattr(object, name) for name in ("__reduce_ex__", "__reduce__"))
     return not own and kind not in copyreg.dispatch_table
@@ -108,7 +94,7 @@ def _write_object(add: _Add, value: Any) -> None:
     except Exception:  # a lock, say
         add(_pickled(value))
         return
-    _sized(add, b"O", _name(type(value)).encode())
+    _sized(add, b"O", name_of(type(value)).encode())
     _write(add, (args[1:], state, items, pairs))
 
 
@@ -151,18 +137,29 @@ def _write_array(add: _Add, value: Any) -> None:
         add(value.tobytes())
 
 
-def _pickled(value: Any) -> _Pickle:
+def _pickled(value: Any) -> bytes:
     """The pickle, by value where it takes that; what cannot be pickled at all is named by its type alone."""
     try:
         data = dump(value, _PROTOCOL)
     except Exception:  # it cannot be sent to a worker either, and fails there by itself
-        data = _name(type(value)).encode()
-    return _Pickle(b"p" + struct.pack("<Q", len(data)) + data)
+        data = name_of(type(value)).encode()
+    return b"p" + struct.pack("<Q", len(data)) + data
 
 
-def _name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+def name_of(thing: Any) -> str:
+    """The full name of a class or a function, the same in the script that is run and where it is imported."""
+    module = thing.__module__
+    if module == "__main__":
+        main = sys.modules.get("__main__")
+        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        if spec is not None:
+            module = spec.name
+        elif file:
+            module = os.path.splitext(os.path.basename(file))[0]
+    return f"{module}.{thing.__qualname__}"
 
+
+_FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 
 _WRITERS: dict[type, Callable[[_Add, Any], object]] = {
     type(None): lambda add, _value: add(b"N"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import os
 import sys
 import types
@@ -67,9 +68,10 @@ class _Fingerprint:
             self._add_function(thing)
         elif isinstance(thing, type):
             self._add_class(thing)
-        elif hasattr(thing, "__wrapped__"):
-            self.write("wrapper", type(thing).__qualname__)
-            self.add(thing.__wrapped__)
+        elif (wrapped := inspect.getattr_static(thing, "__wrapped__", None)) is not None:
+            self.write("wrapper")
+            self.add(type(thing))
+            self.add(wrapped)
         elif isinstance(thing, types.BuiltinFunctionType):
             self.write("builtin", thing.__module__, thing.__qualname__)
         else:
@@ -81,7 +83,7 @@ class _Fingerprint:
         if _is_installed(function.__module__):
             self.write(function.__module__)
             return
-        self._add_code(function.__code__)
+        self.add_code(function.__code__)
         if not is_made_anew(function):
             self.write(digest(function.__defaults__), digest(function.__kwdefaults__))
         for cell in function.__closure__ or ():
@@ -93,11 +95,12 @@ class _Fingerprint:
             if name in function.__globals__:
                 self._add_global(name, function.__globals__[name], function.__module__)
 
-    def _add_code(self, code: types.CodeType) -> None:
+    def add_code(self, code: types.CodeType) -> None:
+        """Add code with that inside of it."""
         self.write(code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_flags)
         for place, constant in enumerate(code.co_consts):
             if isinstance(constant, types.CodeType):
-                self._add_code(constant)
+                self.add_code(constant)
             elif place or not isinstance(constant, str):  # the first may be the docstring
                 self.write(digest(constant))
 
@@ -138,7 +141,19 @@ _CODE = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functo
 
 def is_made_anew(function: types.FunctionType) -> bool:
     """Whether a function is made at each run of the line that it stands in, with what its defaults are there."""
-    return "<" in function.__qualname__  # "<locals>", "<lambda>"
+    return bool(function.__code__.co_flags & inspect.CO_NESTED) or is_lambda(function)
+
+
+def is_lambda(function: types.FunctionType) -> bool:
+    """Whether a function has no name of its own."""
+    return function.__code__.co_name == "<lambda>"
+
+
+def own_code(function: types.FunctionType) -> str:
+    """The fingerprint of a function's code, without anything that it refers to."""
+    found = _Fingerprint()
+    found.add_code(function.__code__)
+    return found.text()
 
 
 def _names(code: types.CodeType) -> set[str]:

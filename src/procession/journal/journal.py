@@ -58,7 +58,7 @@ class Run:
 
     def __init__(self, journal: Journal, number: int) -> None:
         self._journal = journal
-        self._number = number
+        self.number = number
         journal.runs.add(self)
         self._places: dict[bytes, int] = {}
         for place, key in journal.select("SELECT rowid, key FROM items WHERE run = ? ORDER BY rowid", (number,)):
@@ -124,7 +124,7 @@ class Run:
         size = 0 if data is None else len(data)
         if size > LARGEST:
             data, text = None, f"the value has {size:,} bytes, and a journal takes {LARGEST:,}"
-        head = (self._number, key, position, _clean(item), outcome, compressed, data)
+        head = (self.number, key, position, _clean(item), outcome, compressed, data)
         return (*head, _clean(text), _clean(trace), tries, seconds, time.time(), pid, memory)
 
     def put(self, rows: list[tuple[Any, ...]]) -> None:
@@ -143,7 +143,7 @@ class Run:
         self._journal.runs.discard(self)
         with suppress(JournalError):  # whoever closes it gets that
             self._journal.writer.execute(
-                "UPDATE runs SET state = ?, updated = ? WHERE id = ?", (state, time.time(), self._number)
+                "UPDATE runs SET state = ?, updated = ? WHERE id = ?", (state, time.time(), self.number)
             )
 
 
@@ -160,8 +160,10 @@ class Journal:
         self._connection, self._lock = open_to_write(path)
         self.writer = Writer(path, self._connection, self._guard)
 
-    def run(self, identity: Identity, *, options: Mapping[str, Any], total: int | None, on_change: str) -> Run:
-        """Take up the run of a function, or begin it.
+    def run(
+        self, identity: Identity, code: str, *, options: Mapping[str, Any], total: int | None, on_change: str
+    ) -> Run:
+        """Take up the run of a function, or begin it; ``code`` is the function's fingerprint.
 
         On failure: ``JournalChanged``, when the function is another than before and ``on_change`` is "refuse".
         """
@@ -169,10 +171,9 @@ class Journal:
             now = time.time()
             known = identity.function, identity.label, identity.bound
             row = self._find(known)
-            facts = (identity.fingerprint, python_version(), json.dumps(dict(options)), total, os.getpid(), now)
+            facts = (code, python_version(), json.dumps(dict(options)), total, os.getpid(), now)
             if row is None:
-                if identity.unsure:
-                    self._tell_beginning(identity)
+                self._tell_beginning(identity)
                 self.writer.execute(
                     "INSERT INTO runs (function, label, bound, arguments, fingerprint, python, options, total, pid,"
                     " updated, state, started) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)",
@@ -183,7 +184,7 @@ class Journal:
                 assert row is not None
                 return Run(self, row[0])
             number, before, python = row
-            if before != identity.fingerprint:
+            if before != code:
                 _tell_change(self.path, identity.function, python, on_change)
             self.writer.execute(
                 "UPDATE runs SET fingerprint = ?, python = ?, options = ?, total = ?, pid = ?, updated = ?,"
@@ -199,18 +200,22 @@ class Journal:
         return next(iter(self.select(statement, known)), None)
 
     def _tell_beginning(self, identity: Identity) -> None:
-        """Warn of a run that begins beside others of its function, when it may have been meant to go on with one."""
-        statement = (
-            "SELECT count(items.run) FROM items JOIN runs ON runs.id = items.run WHERE function = ? AND label = ?"
+        """Warn of a run that begins beside an unfinished one of its function, which it may be meant to continue."""
+        under_way = {run.number for run in self.runs}
+        rows = self.select(
+            "SELECT id, arguments FROM runs WHERE function = ? AND label = ? AND state != 'done' ORDER BY updated DESC",
+            (identity.function, identity.label),
         )
-        ((count,),) = self.select(statement, (identity.function, identity.label))
-        if count:
-            warnings.warn(
-                f"{identity.function} has another state than before ({identity.unsure}), so it begins a run of its own "
-                f"in {self.path}, and the {count:,} outcomes of before do not count for it",
-                JournalWarning,
-                stacklevel=2,
-            )
+        for number, arguments in rows:
+            if number not in under_way:
+                ours, theirs = (f" ({words})" if words else "" for words in (identity.words, arguments))
+                warnings.warn(
+                    f"{identity.function}{ours} begins a run of its own in {self.path}: it is not what has left a run "
+                    f"there unfinished{theirs}, since it holds other values or is of another module",
+                    JournalWarning,
+                    stacklevel=2,
+                )
+                return
 
     def select(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """The rows that a statement gives.  On failure: ``JournalError``."""

@@ -21,8 +21,8 @@ from procession.journal.journal import is_open_here
 from procession.journal.packing import unpack_value
 
 _ROWS = (
-    "SELECT runs.function, runs.label, arguments, position, key, item, outcome, value, packed, error, traceback, tries,"
-    " seconds, finished, items.pid, memory FROM items JOIN runs ON runs.id = items.run"
+    "SELECT run, runs.function, runs.label, arguments, position, key, item, outcome, value, packed, error, traceback,"
+    " tries, seconds, finished, items.pid, memory FROM items JOIN runs ON runs.id = items.run"
 )
 
 
@@ -30,6 +30,7 @@ _ROWS = (
 class Row:
     """One item in a journal."""
 
+    run: int  #: the number of its run
     function: str
     label: str
     arguments: str  #: that are bound to the function, in words, as in "alpha=0.1"
@@ -92,11 +93,12 @@ def iterate_journal(
     with _open_to_read(name) as connection:
         where = "coalesce(runs.function = ?, TRUE) AND coalesce(runs.id = ?, TRUE)"
         for row in connection.execute(f"{_ROWS} WHERE {where} ORDER BY items.run, position", (function, run)):
-            found, label, bound, position, key, item, outcome, data, packed, error, trace, *facts = row
+            number, found, label, bound, position, key, item, outcome, data, packed, error, trace, *facts = row
             tries, seconds, finished, pid, memory = facts
             value = _value(data, packed) if values and outcome == "ok" and data is not None else None
             moment = datetime.fromtimestamp(finished)  # noqa: DTZ006 (the reader's own time)
             yield Row(
+                number,
                 found,
                 label,
                 bound,

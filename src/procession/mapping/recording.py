@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from procession.errors import InternalError, PoolBroken, SendFailed, TaskCancelled
 from procession.journal.digest import digest
+from procession.journal.fingerprint import fingerprint
 from procession.journal.identity import identify
 from procession.journal.journal import Journal, Recorded, Run, open_journal
 from procession.mapping.describing import shorten
@@ -123,6 +124,7 @@ def open_recorder(func: Callable[..., Any], options: TaskOptions, total: int | N
     try:
         run = journal.run(
             identify(func, options.label),
+            fingerprint(func),
             options=options.described(),
             total=total,
             on_change=options.on_change,
