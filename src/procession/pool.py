@@ -124,6 +124,8 @@ class Pool(Calls, standard.Pool):  # type: ignore[misc]  # its imap returns an i
         # Pools end before multiprocessing joins the children that are not daemons.
         self._finalizer = Finalize(None, _terminate, (self._backend,), exitpriority=15)
         self._state = RUN
+        if initializer is not None:  # it may be all that the workers are there for: a loop that reads a queue
+            self._backend.start_workers()
 
     def options(self, **options: Unpack[AllOptions]) -> PoolView:
         """A view of this pool for calls under other options: ``pool.options(timeout=5).submit(f, x)``."""

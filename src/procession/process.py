@@ -116,7 +116,7 @@ class Popen:
         with request.pickling():
             pickled = interner.encoder.encode(process_obj)
             # A mirror of its own: what it pickles for a starting child is good for this child only.
-            found = Mirror().closure(pickled.needs, thorough=True)
+            found = Mirror().whole(pickled.needs)
         fds, others = request.inherited, len(request.inherited)
         try:
             # Large buffers go into files, which the child gets as it gets its other descriptors.

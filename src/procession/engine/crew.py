@@ -65,7 +65,7 @@ class Crew:
                     pair = (initializer, self.settings.initargs)
                     pickled = interner.encoder.encode(pair)
                     # What is pickled for a starting child, queues and locks too, is for that only.
-                    first = Mirror().closure(pickled.needs, thorough=True)
+                    first = Mirror().whole(pickled.needs)
             except BaseException as error:
                 reraise_interrupt(error)
                 name = f"the initializer {function_name(initializer)} with its initargs"

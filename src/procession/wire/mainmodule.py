@@ -7,6 +7,10 @@ each once per content, and set in the worker's ``__main__``; everything else ref
 A definition is sent again only when it has changed at home: what a worker has assigned to a global
 of its own stays.  ``__main__`` is never imported again.
 
+A ``Process`` may be told more later, by a queue, a pipe or a manager, in pickles that are not ours and
+name whatever they like.  So it gets all functions and classes of ``__main__``, with the small values
+that these use; what is large, and named by nothing that the process is given, stays here.
+
 ``Mirror`` lives in the sending process and owns the table of definitions, under its lock.
 """
 
@@ -22,7 +26,7 @@ from typing import Any, NamedTuple
 from procession.wire.parcel import Frame, Parcel, describe_file, pack_file
 from procession.wire.passing import passing
 from procession.wire.pickled import Pickled
-from procession.wire.scope import Scope
+from procession.wire.scope import Scope, is_definition
 from procession.wire.serial import Buffers, encode_by_value, loads
 
 #: Values that cannot change in place: the same object is the same content.
@@ -31,6 +35,11 @@ _CONSTANT = (int, float, complex, str, bytes, bool, type(None), range, types.Mod
 #: A name that takes longer than this to pickle is not looked at again for every single task, only
 #: when it is assigned, or when the next map begins.
 _CHEAP_SECONDS = 200e-6
+
+#: What is small: bytes of a text or an array, things in a container, containers within each other.
+_SMALL_BYTES = 1 << 20
+_SMALL_COUNT = 1000
+_SMALL_DEPTH = 4
 
 #: Names that every module has of its own.
 _OWN = {"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__loader__", "__package__"}
@@ -70,10 +79,27 @@ class Mirror:
         ``thorough`` compares the content even of values that are slow to pickle.  ``inherited`` is
         what the receiver already has, by a fork: those very objects are not looked into.
         """
+        return self._follow(names, None, thorough=thorough, inherited=inherited)
+
+    def whole(self, names: Iterable[str]) -> tuple[Definition, ...]:
+        """The closure of ``names``, and behind it that of all functions and classes, without large values."""
+        main = sys.modules["__main__"].__dict__
+        others = [name for name, value in list(main.items()) if _is_defined_there(name, value)]
+        return self._follow(names, others, thorough=True)
+
+    def _follow(
+        self,
+        names: Iterable[str],
+        others: list[str] | None,
+        *,
+        thorough: bool,
+        inherited: Mapping[str, Any] = _EMPTY,
+    ) -> tuple[Definition, ...]:
         found: dict[str, Definition] = {}
         visited: set[str] = set()
         waiting = sorted(names, reverse=True)
         main = sys.modules["__main__"].__dict__
+        sparing = False  # of large values
 
         def visit(name: str) -> None:
             if name in visited or name in _OWN or name not in main:
@@ -81,7 +107,10 @@ class Mirror:
             if inherited and inherited.get(name, inherited) is main[name]:
                 return
             visited.add(name)
-            definition = self._define(name, main[name], thorough)
+            value = main[name]
+            if sparing and not (is_definition(value) or is_small(value)):
+                value = Unsent(name, "nothing that the process was given when it was started names it, and it is large")
+            definition = self._define(name, value, thorough)
             for need in sorted(definition.needs):
                 visit(need)
             found[name] = definition
@@ -94,6 +123,10 @@ class Mirror:
                 del self._entries[name]  # and what it may have kept alive
             while waiting:
                 visit(waiting.pop())
+            if others is not None:
+                sparing, waiting = True, sorted(others, reverse=True)
+                while waiting:
+                    visit(waiting.pop())
         return tuple(found.values())
 
     def _define(self, name: str, value: Any, thorough: bool) -> Definition:
@@ -114,6 +147,28 @@ class Mirror:
         definition = Definition(name, self._versions, frame, frozenset(scope.needs), frozenset(scope.uses))
         self._entries[name] = _Entry(value, definition, cost)
         return definition
+
+
+def _is_defined_there(name: str, value: Any) -> bool:
+    """Whether a name of ``__main__`` is that of a function or class which a pickle may refer to by it."""
+    return is_definition(value) and value.__module__ == "__main__" and value.__qualname__ == name
+
+
+def is_small(value: Any, depth: int = 0) -> bool:
+    """Whether a value is certainly small, whatever is in it."""
+    if isinstance(value, (str, bytes, bytearray)):
+        return len(value) <= _SMALL_BYTES
+    if isinstance(value, _CONSTANT) or is_definition(value):
+        return True
+    size = getattr(value, "nbytes", None)
+    if isinstance(size, int):  # an array
+        return size <= _SMALL_BYTES
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        parts: Any = [*value, *value.values()] if isinstance(value, dict) else value
+    else:
+        parts = getattr(value, "__dict__", None)
+        parts = list(parts.values()) if isinstance(parts, dict) else []
+    return len(parts) <= _SMALL_COUNT and depth < _SMALL_DEPTH and all(is_small(each, depth + 1) for each in parts)
 
 
 def _holds(frame: Frame, pickled: Pickled) -> bool:

@@ -6,6 +6,7 @@ the names of ``__main__`` that the other side will need.  Owns only caches about
 
 from __future__ import annotations
 
+import copyreg
 import importlib.machinery
 import sys
 import types
@@ -76,6 +77,12 @@ def is_definition(obj: Any) -> bool:
     """Whether ``obj`` is something that is looked up by name: a function or a class."""
     kind = type(obj)
     return kind is types.FunctionType or kind is LRU_WRAPPER or issubclass(kind, type)
+
+
+def has_reducer(obj: Any) -> bool:
+    """Whether the metaclass of a class says by ``copyreg`` how its classes are pickled."""
+    kind = type(obj)
+    return kind is not type and kind is not types.FunctionType and kind in copyreg.dispatch_table
 
 
 def resolve(module: types.ModuleType, qualname: str) -> Any:

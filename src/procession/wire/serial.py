@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from procession.wire.passing import is_passing, passing
 from procession.wire.pickled import BATCH_THRESHOLD, BUFFER_THRESHOLD, Pickled, start_collecting, stop_collecting
 from procession.wire.reducers import dispatch_table
-from procession.wire.scope import LRU_WRAPPER, Scope, Where, importable, is_definition
+from procession.wire.scope import LRU_WRAPPER, Scope, Where, has_reducer, importable, is_definition
 from procession.wire.segments import Segment
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if self.refuses_segments and type(obj) is Segment:
             raise _HasBuffers
-        if is_definition(obj) and self.scope.locate(obj) is Where.NOWHERE:
+        if is_definition(obj) and not has_reducer(obj) and self.scope.locate(obj) is Where.NOWHERE:
             raise _MustGoByValue
         return NotImplemented
 
@@ -299,7 +299,7 @@ def _value_pickler_class() -> Callable[[Any, Scope, Any], Dumping]:
             return {**cloudpickle.Pickler.dispatch_table, **dispatch_table(), types.CodeType: _code_reduce}
 
         def reducer_override(self, obj: Any) -> Any:
-            if not is_definition(obj):
+            if not is_definition(obj) or has_reducer(obj):
                 return NotImplemented
             if self.scope.locate(obj) is not Where.NOWHERE:
                 return NotImplemented

@@ -6,6 +6,7 @@ Runs in the child's main thread.  ``main`` never returns.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from typing import NoReturn
@@ -35,6 +36,8 @@ def main(request: bytes, fds: list[int], lifeline: int | None) -> NoReturn:
         if launch.role == "worker":
             from procession.worker.main import main
 
+            _drop_interrupts()
+
             sock, ledger, *others = fds
             inherit.fill(others)
             code = main(launch.body, sock, ledger)
@@ -50,6 +53,13 @@ def main(request: bytes, fds: list[int], lifeline: int | None) -> NoReturn:
 
         traceback.print_exc()
     leave(code)
+
+
+def _drop_interrupts() -> None:
+    """Forget a Ctrl-C that came while a fresh interpreter started, which has it blocked: the parent stops workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _share_tracker(fd: int) -> None:

@@ -6,7 +6,10 @@ Runs in the main thread of a forked or fresh child, after ``startup.settle``.
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from procession.system import write_all
@@ -37,9 +40,16 @@ def main(body: bytes, report: int) -> int:
         raise
     finally:
         del current._inheriting
+    process.run = partial(_run_interruptibly, process.run)
     record_error(process, report, Encoder(mirrored.names))
     code: int = process._bootstrap(parent_sentinel=sentinel)
     return code
+
+
+def _run_interruptibly(run: Callable[[], object]) -> None:
+    """Run with Ctrl-C let through, which a fresh interpreter has blocked: one that came meanwhile interrupts it now."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    run()
 
 
 def record_error(process: Any, report: int, encoder: Encoder) -> None:
