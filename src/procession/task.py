@@ -193,6 +193,8 @@ class Task(Future[T]):
             self.set_result(value)
         else:
             self.set_exception(error)
+            if self._done_callbacks:  # one was added after the look above
+                unread.heed(self._unread)
 
     def _settle_cancelled(self, error: TaskCancelled) -> None:
         """End as a future ends that was cancelled, though it may have run."""

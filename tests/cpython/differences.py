@@ -61,12 +61,6 @@ DIFFERENCES = (
     ),
     Difference(
         "misc",
-        "TestInitializers.test_pool_initializer",
-        "Workers start when there is work, so a pool that is closed unused has run no initializer.",
-        ("forkserver", "spawn"),
-    ),
-    Difference(
-        "misc",
         "TestNoForkBomb.test_noforkbomb",
         "`__main__` is never run again in a child, so a script without the guard works, and has no error to report.",
         ("forkserver", "spawn"),

@@ -102,13 +102,17 @@ def test_tiny_work_keeps_no_more_workers_awake_than_cores() -> None:
     assert len(late) <= 2
 
 
-def test_tiny_work_is_shared_evenly() -> None:
-    """Between the workers that are kept awake, whichever of them reports more often."""
+def test_backlogs_of_tiny_work_are_even() -> None:
+    """Of the workers that are kept awake, whichever of them reports more often."""
     scheduler = _scheduler(2)
-    _add(scheduler, FakeSource(4000, eager=True))
-    done = _run_all(scheduler, 1e-6)
-    held = [sum(count for number, _start, count in done if number == slot) for slot in (1, 2)]
-    assert min(held) > 1000
+    source = _add(scheduler, FakeSource(1, eager=True))
+    _run_all(scheduler, 1e-6)
+    source.add(4000)
+    _add(scheduler, source)
+    scheduler.assign()
+    first, second = (len(slot.chunks) for slot in scheduler.busy_slots())
+    assert first + second > 4
+    assert abs(first - second) <= 1
 
 
 def test_a_few_tiny_items_wait_for_others() -> None:
@@ -122,10 +126,24 @@ def test_a_few_tiny_items_wait_for_others() -> None:
         scheduler.assign()
     (slot,) = scheduler.busy_slots()
     assert [chunk.count for chunk in slot.chunks] == [200, 200]
+    assert scheduler.shortage() == 0
     first, _second = slot.chunks
     scheduler.on_final(slot, first, 200e-6)
     ((_slot, chunk),) = scheduler.assign()
     assert chunk.count == 5
+
+
+def test_nobody_else_waits_behind_a_few_tiny_items() -> None:
+    """They are handed out when something else is queued, which gets the idle worker."""
+    scheduler = _scheduler(2, hot=1)
+    source = _add(scheduler, FakeSource(1, eager=True))
+    _run_all(scheduler, 1e-6)
+    for count in (40, 40, 5):
+        source.add(count)
+        _add(scheduler, source)
+        scheduler.assign()
+    other = _add(scheduler, FakeSource(1, 2))
+    assert [(chunk.source, chunk.count) for _slot, chunk in scheduler.assign()] == [(source, 5), (other, 1)]
 
 
 def test_sources_are_served_in_the_order_of_their_arrival() -> None:

@@ -40,6 +40,7 @@ class Scheduler:
         self._counted = False
         self.held = False  #: there is no memory for more items: nothing is handed out until something is done
         self.saturated = False  #: no worker can take more, so there is no use in asking
+        self._waiting = False  # the only source waits for the next report, though there are workers
 
     # Slots.
 
@@ -121,7 +122,7 @@ class Scheduler:
     def shortage(self) -> int:
         """How many workers more could be busy now."""
         room = self.limit - len(self.slots)
-        if room <= 0 or not self._queue or self.held:
+        if room <= 0 or not self._queue or self.held or (self._waiting and len(self._queue) == 1):
             return 0
         wanted = 0
         for source in self._queue:
@@ -188,7 +189,7 @@ class Scheduler:
     def assign(self) -> list[tuple[Slot, Chunk]]:
         """Cut chunks for the workers that can take them."""
         assigned: list[tuple[Slot, Chunk]] = []
-        queue = self._queue
+        queue, self._waiting = self._queue, False
         while queue and not self.held:
             source = queue[0]
             left = source.left()
@@ -198,8 +199,11 @@ class Scheduler:
             pace = self._pace(source)
             size = self._size(source, pace, left)
             slot = self._pick(pace, size, source.shunned)
-            if slot is None or self._can_wait_behind(slot, pace, size):
+            if slot is None:
                 self.saturated = True
+                break
+            if len(queue) == 1 and self._can_wait_behind(slot, pace, size):
+                self._waiting = True
                 break
             chunk = source.cut(size, slot.number)
             if not chunk.count:  # all its calls were cancelled at this very moment
