@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,12 +76,17 @@ class TaskOptions:
             raise TypeError(f"{', '.join(sorted(unknown))} is no option of a call; there are {known}")
         return replace(self, **{name: _CHECKS[name](value) for name, value in changes.items()})
 
-    def check_use(self, names: Iterable[str]) -> None:
-        """Check that the options of a call by these names mean something.  On failure: ``ValueError``."""
+    def check_use(self, names: Collection[str]) -> None:
+        """Check that the options of a call by these names mean something.  On failure: ``ValueError``.
+
+        An option may be about another that the call itself turns off: both may be a program's variables.
+        """
         usual = TaskOptions()
         for name in names:
             needed = _OF.get(name)
-            if needed is not None and not getattr(self, needed) and getattr(self, name) != getattr(usual, name):
+            if needed is None or needed in names or getattr(self, needed):
+                continue
+            if getattr(self, name) != getattr(usual, name):
                 raise ValueError(f"{name}= says something of {needed}=, and this call has no {needed}=")
 
 

@@ -467,16 +467,37 @@ def test_what_a_command_wrote_until_its_time_was_over(batch: CommandLine) -> Non
     assert record["value"] == {"exitcode": None, "stdout": "1\n", "stderr": "bad\n"}
 
 
-@pytest.mark.parametrize("end", ["END", "'END'"])
-def test_an_item_in_a_here_document(batch: CommandLine, end: str) -> None:
-    """It is text there, as in the document that `--dry-run` shows; where nothing is expanded it cannot be put."""
-    item = '$(echo no) "quoted" `no`'
-    finished = batch.map("--shell", f'cat <<{end}\ndon\'t "{{}}"\nEND\necho {{}}', item)
-    if end == "END":
-        assert finished.stdout == f'don\'t "{item}"\n{item}\n'
-    else:
-        assert finished.returncode == 2
-        assert "in a here-document that ends with a quoted word" in finished.stderr
+def test_an_item_in_a_here_document(batch: CommandLine) -> None:
+    """It is text there, and one word in a command within it; what `--dry-run` shows does the same."""
+    item = '$(echo no)  "quoted" `no`  *'
+    template = "cat <<END\ndon't \"{}\" $(printf '<%s>' {})\nEND\necho {}"
+    wanted = f'don\'t "{item}" <{item}>\n{item}\n'
+    assert batch.map("--shell", template, item).stdout == wanted
+    shown = batch.map("--shell", template, item, "--dry-run").stdout
+    assert subprocess.run(["/bin/sh", "-c", shown], capture_output=True, text=True, check=True).stdout == wanted
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("cat <<'END'\n{}\nEND\n", "ends with a quoted word"),
+        ("cat <<END-1\n{}\nEND-1\n", "its end is one plain word"),
+        ("cat <<{}\n", "its end is one plain word"),
+        ("cat <<END\n$(( {} ))\nEND\n", "would be read as code"),
+        ("cat <<END\n\\{}\nEND\n", "a backslash before {}"),
+        ("echo \\{}", "a backslash before {}"),
+    ],
+)
+def test_where_an_item_cannot_be_put(batch: CommandLine, template: str, says: str) -> None:
+    """It is refused, before anything is run."""
+    finished = batch.map("--shell", template, "1")
+    assert finished.returncode == 2
+    assert says in finished.stderr
+
+
+def test_a_shift_is_no_here_document(batch: CommandLine) -> None:
+    """Behind it an item is one word as before."""
+    assert batch.map("--shell", "x=$((1 << 2))\necho $x '{}'", "a  *").stdout == "4 a  *\n"
 
 
 def test_a_list_alone_is_as_without_its_mark(batch: CommandLine) -> None:
@@ -494,7 +515,7 @@ def test_a_table_may_have_another_delimiter(batch: CommandLine) -> None:
     (batch.folder / "rows").write_text("a\tb\n1\t2\n")
     for options in (("rows.csv", "--delimiter", ";"), ("rows.tsv",), ("rows", "--delimiter", "tab")):
         assert [each["item"] for each in batch.records("more.py:join", "--csv", *options)] == [{"a": "1", "b": "2"}]
-    assert "--delimiter is one character" in batch.map("more.py:join", "--csv", "rows", "--delimiter", "xy").stderr
+    assert "--delimiter is one character that" in batch.map("more.py:join", "--csv", "rows", "--delimiter", "xy").stderr
     assert "--delimiter is that of --csv FILE" in batch.map("more.py:join", "1", "--delimiter", ";").stderr
 
 
@@ -506,11 +527,18 @@ def test_arrays_and_odd_numbers_in_a_record(batch: CommandLine) -> None:
 
         def make(item):
             odd = [np.inf, {"a": float("nan")}]
-            return {"array": np.arange(3), "one": np.float32(2), "odd": odd, "path": pathlib.Path("a/b")}
+            day = np.array(["2026-01-02"], "datetime64[ns]").astype("datetime64[D]")
+            return {"array": np.arange(3), "one": np.float32(2), "odd": odd, "path": pathlib.Path("a/b"), "day": day}
     """
     (batch.folder / "arrays.py").write_text(textwrap.dedent(text))
     (record,) = batch.records("arrays.py:make", "1")
-    assert record["value"] == {"array": [0, 1, 2], "one": 2.0, "odd": ["Infinity", {"a": "NaN"}], "path": "a/b"}
+    assert record["value"] == {
+        "array": [0, 1, 2],
+        "one": 2.0,
+        "odd": ["Infinity", {"a": "NaN"}],
+        "path": "a/b",
+        "day": ["2026-01-02"],
+    }
 
 
 def test_a_changed_function_is_told_of_in_one_line(batch: CommandLine) -> None:

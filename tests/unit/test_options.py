@@ -101,4 +101,5 @@ def test_what_says_nothing_is_refused(name: str, value: Any, needed: str, enough
     with pytest.raises(ValueError, match=f"{name}= says something of {needed}=, and this call has no {needed}="):
         options.check_use([name])
     options.check_use([])
+    options.check_use([name, needed])  # which turns it off
     options.changed({needed: enough}).check_use([name, needed])

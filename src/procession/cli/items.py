@@ -167,8 +167,8 @@ def _delimiter_of(wanted: Wanted) -> str:
     if wanted.delimiter is None:
         return "\t" if (wanted.csv or "").lower().endswith(".tsv") else ","
     given = {"tab": "\t", "\\t": "\t"}.get(wanted.delimiter, wanted.delimiter)
-    if len(given) != 1:
-        raise click.UsageError(f"--delimiter is one character, or tab, not {wanted.delimiter}")
+    if len(given) != 1 or given in '"\r\n ':
+        raise click.UsageError(f"--delimiter is one character that no column begins with, or tab, not {given!r}")
     return given
 
 

@@ -14,6 +14,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import PurePath
 from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
@@ -225,7 +226,7 @@ def as_cell(value: Any) -> Any:
     """A value as it stands in a table."""
     if value is None or isinstance(value, (str, int, float)):
         return value
-    return as_json(value)
+    return os.fspath(value) if isinstance(value, PurePath) else as_json(value)
 
 
 def as_json(fields: Any) -> str:
@@ -243,9 +244,23 @@ def as_json(fields: Any) -> str:
 
 def _in_json(value: Any) -> Any:
     """What stands for a value that is none of JSON's own kinds."""
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return value.tolist()
-    return os.fspath(value) if isinstance(value, os.PathLike) else _as_repr(value)
+    if _is_array(value):
+        return _as_list(value)
+    with suppress(Exception):  # __fspath__ may be the user's
+        return os.fspath(value)
+    return _as_repr(value)
+
+
+def _is_array(value: Any) -> bool:
+    return type(value).__module__ == "numpy" and hasattr(value, "dtype")
+
+
+def _as_list(value: Any) -> Any:
+    """A numpy array as lists, a scalar as a number; what Python has no number for, as texts."""
+    if value.dtype.kind in "mM":  # dates and times: as numbers they would have lost their unit
+        return value.astype(str).tolist()
+    found = value.tolist()
+    return _as_repr(value) if type(found) is type(value) else found
 
 
 def _finite(value: Any) -> Any:
@@ -256,9 +271,7 @@ def _finite(value: Any) -> Any:
         return [_finite(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return _finite(value.tolist())
-    return value
+    return _finite(_as_list(value)) if _is_array(value) else value
 
 
 def _as_repr(value: object) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 _BEFORE_A_WORD = " \t\n;&|()<>`"
 
 
-_HERE = re.compile(r"""<<(-?)[ \t]*('[^'\n]*'|"[^"\n]*"|[^\s;&|()<>]+)""")
+_HERE = re.compile(r"""<<(-?)[ \t]*(?:'(\w+)'|"(\w+)"|(\w+))(?=[\s;&|()<>])""")
 
 
 class _Here(NamedTuple):
@@ -21,6 +21,7 @@ class _Here(NamedTuple):
     end: str  #: the line that ends it
     quoted: bool  #: nothing in it is expanded
     indented: bool  #: tabs before a line do not count
+    depth: int = 0  #: of the commands that it stands in, itself included
 
 
 class _Level:
@@ -31,6 +32,7 @@ class _Level:
         self.quote = ""
         self.depth = 0  #: of parentheses
         self.comment = False
+        self.here = False  #: it is the text of a here-document, which is expanded as if within double quotes
 
 
 class Quotes:
@@ -42,35 +44,48 @@ class Quotes:
         self._coming: list[_Here] = []  # here-documents that begin with the next line
         self._here: _Here | None = None  # the one that the text is in
         self._line = ""  # what has been read of its line
+        self._escapes = False  # the last character is a backslash that counts
+        self.has_here = False  #: there was a here-document
 
     def read(self, text: str) -> None:
         """Go on over a text.
 
-        On failure: ``ValueError``, for a ``case`` within ``$( )``, whose parentheses are not pairs.
+        On failure: ``ValueError``, for what is not understood: a ``case`` within ``$( )``, whose parentheses are not
+        pairs, and a here-document whose end is not one plain word.
         """
         place = 0
+        self._escapes = False
         while place < len(text):
+            step = 1 if self._here is not None and self._here.quoted else self._read_one(text, place)
             if self._here is not None:
-                self._read_here(self._here, text[place])
-                place += 1
-                continue
-            step = self._read_one(text, place)
+                self._note_line(self._here, text[place : place + step])
             self._before = text[place] if step == 1 else "("
             place += step
-            if self._before == "\n" and not self._levels[-1].quote:
+            if self._coming and self._before == "\n" and not self._levels[-1].quote:
                 self._begin_here()
+        self._escapes = place > len(text)
 
     def _begin_here(self) -> None:
-        self._here = self._coming.pop(0) if self._coming else None
-        self._line = ""
+        self._here, self._line, self.has_here = self._coming.pop(0), "", True
+        if not self._here.quoted:
+            self._levels.append(_Level(""))
+            self._levels[-1].quote, self._levels[-1].here = '"', True
+        self._here = self._here._replace(depth=len(self._levels))
 
-    def _read_here(self, here: _Here, character: str) -> None:
-        if character != "\n":
-            self._line += character
-        elif (self._line.lstrip("\t") if here.indented else self._line) == here.end:
-            self._begin_here()
-        else:
-            self._line = ""
+    def _note_line(self, here: _Here, text: str) -> None:
+        """Note what has been read of a line; at its end, it may be the one that ends the document."""
+        head, line_end, rest = text.rpartition("\n")
+        self._line += head if line_end else rest
+        if not line_end:
+            return
+        line = self._line.lstrip("\t") if here.indented else self._line
+        self._line = rest
+        if line == here.end and len(self._levels) == here.depth:
+            if not here.quoted:
+                self._levels.pop()
+            self._here = None
+            if self._coming:
+                self._begin_here()
 
     def _read_one(self, text: str, place: int) -> int:
         """Read what stands at a place; return how many characters that is."""
@@ -90,8 +105,8 @@ class Quotes:
         elif character == "`":
             self._read_backquote()
         elif character == '"':
-            level.quote = "" if level.quote else '"'
-        elif not level.quote and text.startswith("<<", place):
+            level.quote = '"' if level.here or not level.quote else ""
+        elif not level.quote and level.end != "))" and text.startswith("<<", place):
             return self._read_redirection(text, place)
         elif not level.quote:
             self._read_plain(level, text, place)
@@ -102,9 +117,9 @@ class Quotes:
             return 3
         found = _HERE.match(text, place)
         if found is None:
-            raise ValueError("what ends a here-document (<<) cannot be an item")
-        word = found[2]
-        self._coming.append(_Here(re.sub(r"""['"\\]""", "", word), not word.isidentifier(), bool(found[1])))
+            raise ValueError("a here-document (<<) is understood here if its end is one plain word")
+        dash, *words = found.groups()
+        self._coming.append(_Here(next(filter(None, words)), words[2] is None, bool(dash)))
         return len(found[0])
 
     def _read_backquote(self) -> None:
@@ -135,13 +150,14 @@ class Quotes:
 
         On failure: ``ValueError``, within ``$(( ))``, where it would be code, and where nothing is expanded.
         """
+        if self._escapes:
+            raise ValueError("a backslash before {} would take away what makes it one word")
         if self._here is not None:
             if self._here.quoted:
                 raise ValueError(
                     f"in a here-document that ends with a quoted word, <<'{self._here.end}', {{}} is a text"
                 )
             self._line += parameter
-            return parameter
         if any(level.end == "))" for level in self._levels):
             raise ValueError("within $(( )) an item would be read as code: set a variable to {} first, and check it")
         return {"": f'"{parameter}"', '"': parameter, "'": f"'\"{parameter}\"'"}[self._levels[-1].quote]

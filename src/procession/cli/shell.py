@@ -70,6 +70,7 @@ class Shell:
             end = match.end()
         self._rest = self.template[end:]
         quotes.read(self._rest)
+        self._has_here = quotes.has_here
         self.__qualname__ = template
 
     @property
@@ -99,7 +100,7 @@ class Shell:
     def command(self, item: Any, number: int = 0) -> str:
         """The command for an item as a person would type it."""
         script, given = self.script(item, number)
-        if any(f'"${{{place}}}"' not in script for place in range(1, len(given) + 1)):
+        if self._has_here or any(f'"${{{place}}}"' not in script for place in range(1, len(given) + 1)):
             # Within quotes, where a text may mean something else.
             return shlex.join(["sh", "-c", script, "sh", *given])
         return re.sub(r'"\$\{(\d+)\}"', lambda match: shlex.quote(given[int(match[1]) - 1]), script)
