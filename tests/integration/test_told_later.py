@@ -138,3 +138,36 @@ with multiprocessing.Pool(1) as pool:
     print(pool.map(sum, [old([1, 2])]))
 """
     assert run(text, tmp_path).stdout == "[3]\n"
+
+
+def test_nothing_is_read_that_nothing_asks_for(tmp_path: Path) -> None:
+    """Neither are modules imported for it; a process of the process has it, too."""
+    text = """
+import decimal
+
+def precise(x):
+    return decimal.Decimal(x)
+
+def look(results):
+    before = "decimal" in sys.modules
+    main = sys.modules["__main__"]
+    results.put((before, hasattr(main, "precise"), hasattr(main, "nothing"), "decimal" in sys.modules))
+
+def outer(tasks, results):
+    inner = multiprocessing.Process(target=consume, args=(tasks, results))
+    inner.start()
+    inner.join()
+
+results, tasks = multiprocessing.Queue(), multiprocessing.Queue()
+process = multiprocessing.Process(target=look, args=(results,))
+process.start()
+print(results.get(timeout=10))
+process.join()
+process = multiprocessing.Process(target=outer, args=(tasks, results))
+process.start()
+tasks.put(Task(2))
+tasks.put(None)
+print(results.get(timeout=10))
+process.join()
+"""
+    assert run(text, tmp_path).stdout == "(False, True, False, True)\n20\n"

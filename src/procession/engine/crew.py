@@ -22,7 +22,7 @@ from procession.launch.start import start_forked
 from procession.wire.channel import Channel, socket_pair
 from procession.wire.faults import reraise_interrupt
 from procession.wire.ledger import Ledger
-from procession.wire.mainmodule import Mirror, pack_names
+from procession.wire.mainmodule import Mirror, Packed, pack_names
 from procession.wire.parcel import describe_file, pack_file
 from procession.worker.memory import Limits
 from procession.worker.nesting import nesting
@@ -48,7 +48,7 @@ class Crew:
         self._limits = limits
         self._template = Request("worker", "", method=settings.method)
         self._pickled: bytes | None = None
-        self._first: list[tuple[str, bytes]] = []
+        self._first: list[Packed] = []
         self._definitions: tuple[Definition, ...] = ()
         self._watched: dict[int, weakref.ref[Parcel]] = {}  # by the function's number
         self._numbers: dict[int, int] = {}  # and that by the id of the reference

@@ -20,7 +20,7 @@ from procession.wire import ledger as page
 from procession.wire import messages
 from procession.wire.channel import Buffer, Channel, Message
 from procession.wire.leases import Leases
-from procession.wire.mainmodule import Definition, pack_names
+from procession.wire.mainmodule import Definition, Packed, pack_names
 from procession.wire.parcel import Parcel
 from procession.wire.pickled import SEGMENTS_LIMIT
 from procession.wire.serial import PROTOCOL
@@ -221,7 +221,7 @@ class Handle:
 
     def _send_definitions(self, definitions: Sequence[Definition]) -> None:
         """Send definitions, in as many messages as their descriptors need."""
-        names: list[tuple[str, bytes]] = []
+        names: list[Packed] = []
         fds: list[int] = []
         try:
             for each in definitions:
@@ -234,7 +234,7 @@ class Handle:
             raise
         self._send_names(names, fds)
 
-    def _send_names(self, names: list[tuple[str, bytes]], fds: list[int]) -> None:
+    def _send_names(self, names: list[Packed], fds: list[int]) -> None:
         self.send(bytes((messages.MAIN,)), pickle.dumps(names, PROTOCOL), fds=fds)
 
     def forget(self, function_id: int) -> None:

@@ -9,7 +9,8 @@ of its own stays.  ``__main__`` is never imported again.
 
 A ``Process`` may be told more later, by a queue, a pipe or a manager, in pickles that are not ours and
 name whatever they like.  So it gets all functions and classes of ``__main__``, with the small values
-that these use; what is large, and named by nothing that the process is given, stays here.
+that these use, to be read when they are asked for; what is large, and named by nothing that the process
+is given, stays here.
 
 ``Mirror`` lives in the sending process and owns the table of definitions, under its lock.
 """
@@ -20,7 +21,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from procession.wire.parcel import Frame, Parcel, describe_file, pack_file
@@ -55,6 +56,7 @@ class Definition(NamedTuple):
     frame: Frame  #: its pickle, which is a parcel if it is large: stored once, for every worker there will be
     needs: frozenset[str]  #: names that the pickle refers to
     uses: frozenset[str]  #: names that the code in it refers to
+    later: bool = False  #: it is to be read when something names it
 
 
 class _Entry(NamedTuple):
@@ -83,6 +85,8 @@ class Mirror:
 
     def whole(self, names: Iterable[str]) -> tuple[Definition, ...]:
         """The closure of ``names``, and behind it that of all functions and classes, without large values."""
+        if _received is not None:
+            _received.read_all()
         main = sys.modules["__main__"].__dict__
         others = [name for name, value in list(main.items()) if _is_defined_there(name, value)]
         return self._follow(names, others, thorough=True)
@@ -113,7 +117,8 @@ class Mirror:
             definition = self._define(name, value, thorough)
             for need in sorted(definition.needs):
                 visit(need)
-            found[name] = definition
+            # A parcel's descriptors are here only while the process starts.
+            found[name] = definition._replace(later=sparing and not isinstance(definition.frame, Parcel))
             # What only code names may come later, and must: a class whose attribute is a function
             # that makes such a class would otherwise wait for itself.
             waiting.extend(sorted(definition.uses, reverse=True))
@@ -158,10 +163,13 @@ def is_small(value: Any, depth: int = 0) -> bool:
     """Whether a value is certainly small, whatever is in it."""
     if isinstance(value, (str, bytes, bytearray)):
         return len(value) <= _SMALL_BYTES
-    if isinstance(value, _CONSTANT) or is_definition(value):
+    if isinstance(value, (*_CONSTANT, Unsent)) or is_definition(value):
         return True
-    size = getattr(value, "nbytes", None)
-    if isinstance(size, int):  # an array
+    try:
+        size = getattr(value, "nbytes", None)  # of an array
+    except Exception:  # __getattr__ is the user's
+        return False
+    if isinstance(size, int):
         return size <= _SMALL_BYTES
     if isinstance(value, (list, tuple, set, frozenset, dict)):
         parts: Any = [*value, *value.values()] if isinstance(value, dict) else value
@@ -231,23 +239,72 @@ def install_main(path: str | None) -> types.ModuleType:
 
 
 class Mirrored:
-    """The names of ``__main__`` that this worker has received from its parent."""
+    """The names of ``__main__`` that this process has received from its parent.
+
+    Owns those that wait to be asked for, under its lock: any thread may read a pickle that names them.
+    """
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self._later: dict[str, tuple[bytes, Sequence[str]]] = {}
+        self._lock = threading.RLock()
 
-    def receive(self, definitions: list[tuple[str, bytes]], read: Callable[[bytes], Any] = loads) -> None:
+    def receive(self, definitions: list[Packed], read: Callable[[bytes], Any] = loads) -> None:
         """Set the named values in ``__main__``, in the order given: what is needed comes first."""
-        main = sys.modules["__main__"]
-        for name, frame in definitions:
-            try:
-                value = read(frame)
-            except Exception as error:
-                value = Unsent(name, f"{type(error).__name__} while unpickling: {error}")
-            setattr(main, name, value)
-            self.names.add(name)
+        global _received
+        for name, frame, uses in definitions:
+            if uses is None:
+                self._later.pop(name, None)
+                self._set(name, frame, read)
+            else:
+                self._later[name] = frame, uses
+        if self._later and _received is not self:
+            # An attribute that a module has not got is asked of this function: PEP 562.
+            sys.modules["__main__"].__dict__["__getattr__"] = self._find
+            _received = self
+
+    def read_all(self) -> None:
+        """Leave nothing for later."""
+        with self._lock:
+            while self._later:
+                self._read(next(iter(self._later)))
+
+    def _set(self, name: str, frame: bytes, read: Callable[[bytes], Any]) -> None:
+        try:
+            value = read(frame)
+        except Exception as error:
+            value = Unsent(name, f"{type(error).__name__} while unpickling: {error}")
+        setattr(sys.modules["__main__"], name, value)
+        self.names.add(name)
+
+    def _find(self, name: str) -> Any:
+        """What ``__main__`` has not got yet."""
+        with self._lock:
+            main = sys.modules["__main__"].__dict__
+            if name in self._later:
+                self._read(name)
+            if name not in main:  # another thread may have been quicker
+                raise AttributeError(f"module '__main__' has no attribute {name!r}")
+            return main[name]
+
+    def _read(self, name: str) -> None:
+        """Read what was for later; what its code uses must be there as well, since a global is not asked for."""
+        frame, uses = self._later.pop(name)
+        self._set(name, frame, loads)
+        for each in uses:
+            if each in self._later:
+                self._read(each)
 
 
-def pack_names(definitions: Iterable[Definition], fds: list[int]) -> list[tuple[str, bytes]]:
+#: Of this process, if something waits there.
+_received: Mirrored | None = None
+
+#: A name, its pickle, and if that is for later, what its code uses.
+Packed = tuple[str, bytes, Sequence[str] | None]
+
+
+def pack_names(definitions: Iterable[Definition], fds: list[int]) -> list[Packed]:
     """The definitions as ``Mirrored.receive`` takes them; what must travel with them is added to ``fds``."""
-    return [(each.name, describe_file(each.frame, fds)) for each in definitions]
+    return [
+        (each.name, describe_file(each.frame, fds), sorted(each.uses) if each.later else None) for each in definitions
+    ]

@@ -18,7 +18,7 @@ from procession.wire import messages
 from procession.wire.channel import Channel, Message
 from procession.wire.faults import pack_error
 from procession.wire.ledger import Ledger
-from procession.wire.mainmodule import Mirrored
+from procession.wire.mainmodule import Mirrored, Packed
 from procession.wire.messages import FLAGS, Encoding, Run, split_frames
 from procession.wire.segments import Segment
 from procession.wire.serial import Encoder, loads
@@ -81,7 +81,7 @@ class Worker:
         self._channel.sock.close()
         self._channel.sock = _Severed()  # type: ignore[assignment]  # all that is left of a socket
 
-    def initialize(self, reporting: bytes, definitions: list[tuple[str, bytes]], pickled: bytes | None) -> bool:
+    def initialize(self, reporting: bytes, definitions: list[Packed], pickled: bytes | None) -> bool:
         """Run the initializer and tell the engine; return whether it worked."""
 
         def prepare() -> None:
