@@ -359,7 +359,11 @@ def test_it_is_the_same_run_in_another_process(tmp_path: Path) -> None:
     (tmp_path / "held.py").write_text(HELD)
     imported = "import held; print(held.identify(held.function, None).bound.hex())"
     found = set()
-    for seed, words in itertools.product("12", (["held.py"], ["-c", imported], ["-m", "held"])):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "held.py").write_text(HELD)
+    inside = imported.replace("import held", "import package.held as held")
+    ways = (["held.py"], ["-c", imported], ["-m", "held"], ["-m", "package.held"], ["package/held.py"], ["-c", inside])
+    for seed, words in itertools.product("12", ways):
         command = [sys.executable, *words]
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)

@@ -147,16 +147,16 @@ def _pickled(value: Any) -> bytes:
 
 
 def name_of(thing: Any) -> str:
-    """The full name of a class or a function, the same in the script that is run and where it is imported."""
-    module = thing.__module__
+    """The name of a class or a function, with its module's own: in which packages that is depends on who imports it.
+
+    A script has the same, run or imported.
+    """
+    module = thing.__module__ or ""  # none, of a method of a builtin type
     if module == "__main__":
         main = sys.modules.get("__main__")
         spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-        if spec is not None:
-            module = spec.name
-        elif file:
-            module = os.path.splitext(os.path.basename(file))[0]
-    return f"{module}.{thing.__qualname__}"
+        module = spec.name if spec is not None else os.path.splitext(os.path.basename(file or module))[0]
+    return f"{module.rpartition('.')[2]}.{thing.__qualname__}"
 
 
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
