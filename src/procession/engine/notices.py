@@ -42,20 +42,23 @@ class Reporting:
         return self._packed
 
     def note(self) -> None:
-        """See how the settings are now."""
-        filters = tuple(warnings.filters)
+        """See how the settings are now.
+
+        Any thread may, and finds nothing changed only when what was found is there to be sent:
+            one: sees a change, notes what it has seen | another: sees none, starts a worker with what was before
+        """
+        filters, streams = tuple(warnings.filters), (sys.stdout, sys.stderr)
+        covered, wanted = shown = screen.covered, screen.wanted
         if (
-            sys.stdout is self._streams[0]
-            and sys.stderr is self._streams[1]
+            streams[0] is self._streams[0]
+            and streams[1] is self._streams[1]
             and filters == self._filters
-            and (screen.covered, screen.wanted) == self._shown
+            and shown == self._shown
             and _MARK in logging.root._cache  # type: ignore[attr-defined]
         ):
             return
-        self._streams, self._filters = (sys.stdout, sys.stderr), filters
-        self._shown = covered, wanted = screen.covered, screen.wanted
-        out = _forwarding(sys.stdout, sys.__stdout__, covered=covered)
-        err = _forwarding(sys.stderr, sys.__stderr__, covered=covered)
+        out = _forwarding(streams[0], sys.__stdout__, covered=covered)
+        err = _forwarding(streams[1], sys.__stderr__, covered=covered)
         flags = bytes((out, err, wanted))
         try:
             packed = flags + pickle.dumps((_levels(), [_describe(each) for each in filters]))
@@ -63,6 +66,7 @@ class Reporting:
             packed = flags + (self._packed[FLAGS:] or pickle.dumps(((0, {}), [])))
         if packed != self._packed:
             self._packed = packed
+        self._streams, self._filters, self._shown = streams, filters, shown  # last, see above
 
 
 def _forwarding(stream: Any, real: Any, *, covered: bool) -> Forwarding:
