@@ -15,6 +15,11 @@ import procession as multiprocessing
 
 FACTOR, LARGE, LOCK, ROWS = 10, bytes(5_000_000), threading.Lock(), [{"a": 1}]
 
+class Huge:
+    table = list(range(1_000_000))
+    def __reduce__(self):
+        raise RuntimeError("nobody wants this")
+
 class Task:
     def __init__(self, number):
         self.number = number

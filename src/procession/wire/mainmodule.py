@@ -17,6 +17,7 @@ is given, stays here.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 import time
@@ -37,10 +38,9 @@ _CONSTANT = (int, float, complex, str, bytes, bool, type(None), range, types.Mod
 #: when it is assigned, or when the next map begins.
 _CHEAP_SECONDS = 200e-6
 
-#: What is small: bytes of a text or an array, things in a container, containers within each other.
+#: What is small: bytes of a text or an array, things within each other in all.
 _SMALL_BYTES = 1 << 20
-_SMALL_COUNT = 1000
-_SMALL_DEPTH = 4
+_SMALL_COUNT = 2000
 
 #: Names that every module has of its own.
 _OWN = {"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__loader__", "__package__"}
@@ -156,27 +156,42 @@ class Mirror:
 
 def _is_defined_there(name: str, value: Any) -> bool:
     """Whether a name of ``__main__`` is that of a function or class which a pickle may refer to by it."""
-    return is_definition(value) and value.__module__ == "__main__" and value.__qualname__ == name
-
-
-def is_small(value: Any, depth: int = 0) -> bool:
-    """Whether a value is certainly small, whatever is in it."""
-    if isinstance(value, (str, bytes, bytearray)):
-        return len(value) <= _SMALL_BYTES
-    if isinstance(value, (*_CONSTANT, Unsent)) or is_definition(value):
-        return True
-    try:
-        size = getattr(value, "nbytes", None)  # of an array
-    except Exception:  # __getattr__ is the user's
+    if not is_definition(value) or value.__module__ != "__main__" or value.__qualname__ != name:
         return False
-    if isinstance(size, int):
-        return size <= _SMALL_BYTES
-    if isinstance(value, (list, tuple, set, frozenset, dict)):
-        parts: Any = [*value, *value.values()] if isinstance(value, dict) else value
-    else:
-        parts = getattr(value, "__dict__", None)
-        parts = list(parts.values()) if isinstance(parts, dict) else []
-    return len(parts) <= _SMALL_COUNT and depth < _SMALL_DEPTH and all(is_small(each, depth + 1) for each in parts)
+    return not isinstance(value, type) or is_small(list(vars(value).values()))
+
+
+def is_small(value: Any) -> bool:
+    """Whether a value is certainly small, with whatever is in it; functions and classes are, wherever they are."""
+    waiting, seen = [value], set()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if len(seen) > _SMALL_COUNT or _bytes_of(each) > _SMALL_BYTES:
+            return False
+        if isinstance(each, (*_CONSTANT, Unsent)) or is_definition(each):
+            continue
+        if isinstance(each, (list, tuple, set, frozenset, dict)):
+            if len(each) > _SMALL_COUNT:
+                return False
+            waiting += [*each, *each.values()] if isinstance(each, dict) else each
+        else:
+            state = inspect.getattr_static(each, "__dict__", None) and each.__dict__
+            waiting += list(state.values()) if isinstance(state, dict) else ()
+    return True
+
+
+def _bytes_of(value: Any) -> int:
+    """The bytes of a text or an array, 0 of anything else."""
+    if isinstance(value, (str, bytes, bytearray)):
+        return len(value)
+    try:
+        size = 0 if isinstance(value, Unsent) else getattr(value, "nbytes", 0)
+    except Exception:  # __getattr__ is the user's
+        return 0
+    return size if isinstance(size, int) else 0
 
 
 def _holds(frame: Frame, pickled: Pickled) -> bool:
