@@ -17,7 +17,6 @@ is given, stays here.
 
 from __future__ import annotations
 
-import inspect
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from procession.wire.faults import reraise_interrupt
 from procession.wire.parcel import Frame, Parcel, describe_file, pack_file
 from procession.wire.passing import passing
 from procession.wire.pickled import Pickled
@@ -85,11 +85,11 @@ class Mirror:
 
     def whole(self, names: Iterable[str]) -> tuple[Definition, ...]:
         """The closure of ``names``, and behind it that of all functions and classes, without large values."""
-        if _received is not None:
-            _received.read_all()
         main = sys.modules["__main__"].__dict__
         others = [name for name, value in list(main.items()) if _is_defined_there(name, value)]
-        return self._follow(names, others, thorough=True)
+        found = self._follow(names, others, thorough=True)
+        unread = _received.unread() if _received is not None else []
+        return (*found, *(each for each in unread if each.name not in {known.name for known in found}))
 
     def _follow(
         self,
@@ -112,13 +112,10 @@ class Mirror:
                 return
             visited.add(name)
             value = main[name]
-            if sparing and not (is_definition(value) or is_small(value)):
-                value = Unsent(name, "nothing that the process was given when it was started names it, and it is large")
-            definition = self._define(name, value, thorough)
+            definition = self._define_sparingly(name, value) if sparing else self._define(name, value, thorough)
             for need in sorted(definition.needs):
                 visit(need)
-            # A parcel's descriptors are here only while the process starts.
-            found[name] = definition._replace(later=sparing and not isinstance(definition.frame, Parcel))
+            found[name] = definition._replace(later=sparing)
             # What only code names may come later, and must: a class whose attribute is a function
             # that makes such a class would otherwise wait for itself.
             waiting.extend(sorted(definition.uses, reverse=True))
@@ -133,6 +130,19 @@ class Mirror:
                 while waiting:
                     visit(waiting.pop())
         return tuple(found.values())
+
+    def _define_sparingly(self, name: str, value: Any) -> Definition:
+        """The definition of what is sent in case something asks for it: it must not cost, fail or hold descriptors."""
+        reason = "nothing that the process was given when it was started names it, and it is large or no plain value"
+        try:
+            if is_definition(value) or is_small(value):
+                definition = self._define(name, value, thorough=True)
+                if not isinstance(definition.frame, Parcel):
+                    return definition
+        except BaseException as error:  # whatever a __reduce__ raises
+            reraise_interrupt(error)
+            reason = f"{type(error).__name__}: {error}"
+        return self._define(name, Unsent(name, reason), thorough=True)
 
     def _define(self, name: str, value: Any, thorough: bool) -> Definition:
         entry = self._entries.get(name)
@@ -156,42 +166,34 @@ class Mirror:
 
 def _is_defined_there(name: str, value: Any) -> bool:
     """Whether a name of ``__main__`` is that of a function or class which a pickle may refer to by it."""
-    if not is_definition(value) or value.__module__ != "__main__" or value.__qualname__ != name:
+    try:
+        if not is_definition(value) or value.__module__ != "__main__" or value.__qualname__ != name:
+            return False
+    except Exception:  # a metaclass may have anything for these
         return False
-    return not isinstance(value, type) or is_small(list(vars(value).values()))
+    return not isinstance(value, type) or all(is_small(each, others=True) for each in list(vars(value).values()))
 
 
-def is_small(value: Any) -> bool:
-    """Whether a value is certainly small, with whatever is in it; functions and classes are, wherever they are."""
-    waiting, seen = [value], set()
+def is_small(value: Any, *, others: bool = False) -> bool:
+    """Whether a value is small and plain, with all that is in it, or a function or class; runs none of its code.
+
+    ``others``: what is not plain counts as small, too.
+    """
+    waiting, count, size = [value], 0, 0
     while waiting:
         each = waiting.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        if len(seen) > _SMALL_COUNT or _bytes_of(each) > _SMALL_BYTES:
+        kind, count = type(each), count + 1
+        if kind in (str, bytes, bytearray):
+            size += len(each)
+        elif kind in (list, tuple, set, frozenset, dict):
+            count += len(each)
+            if count <= _SMALL_COUNT:
+                waiting += [*each, *each.values()] if kind is dict else each
+        elif not (others or kind in _CONSTANT or kind is Unsent or is_definition(each)):
             return False
-        if isinstance(each, (*_CONSTANT, Unsent)) or is_definition(each):
-            continue
-        if isinstance(each, (list, tuple, set, frozenset, dict)):
-            if len(each) > _SMALL_COUNT:
-                return False
-            waiting += [*each, *each.values()] if isinstance(each, dict) else each
-        else:
-            state = inspect.getattr_static(each, "__dict__", None) and each.__dict__
-            waiting += list(state.values()) if isinstance(state, dict) else ()
+        if count > _SMALL_COUNT or size > _SMALL_BYTES:
+            return False
     return True
-
-
-def _bytes_of(value: Any) -> int:
-    """The bytes of a text or an array, 0 of anything else."""
-    if isinstance(value, (str, bytes, bytearray)):
-        return len(value)
-    try:
-        size = 0 if isinstance(value, Unsent) else getattr(value, "nbytes", 0)
-    except Exception:  # __getattr__ is the user's
-        return 0
-    return size if isinstance(size, int) else 0
 
 
 def _holds(frame: Frame, pickled: Pickled) -> bool:
@@ -262,6 +264,9 @@ class Mirrored:
     def __init__(self) -> None:
         self.names: set[str] = set()
         self._later: dict[str, tuple[bytes, Sequence[str]]] = {}
+        self._expected: set[str] = set()  # that have ever waited
+        self._fresh: dict[str, Any] = {}  # that have been read, and what they use not yet
+        self._reading = False
         self._lock = threading.RLock()
 
     def receive(self, definitions: list[Packed], read: Callable[[bytes], Any] = loads) -> None:
@@ -273,42 +278,63 @@ class Mirrored:
                 self._set(name, frame, read)
             else:
                 self._later[name] = frame, uses
+                self._expected.add(name)
         if self._later and _received is not self:
             # An attribute that a module has not got is asked of this function: PEP 562.
             sys.modules["__main__"].__dict__["__getattr__"] = self._find
             _received = self
 
-    def read_all(self) -> None:
-        """Leave nothing for later."""
+    def unread(self) -> list[Definition]:
+        """What nobody has asked for, to be sent on."""
         with self._lock:
-            while self._later:
-                self._read(next(iter(self._later)))
+            waiting = list(self._later.items())
+        return [Definition(name, 0, frame, frozenset(), frozenset(uses), True) for name, (frame, uses) in waiting]
 
     def _set(self, name: str, frame: bytes, read: Callable[[bytes], Any]) -> None:
-        try:
-            value = read(frame)
-        except Exception as error:
-            value = Unsent(name, f"{type(error).__name__} while unpickling: {error}")
-        setattr(sys.modules["__main__"], name, value)
+        setattr(sys.modules["__main__"], name, _read(name, frame, read))
         self.names.add(name)
 
     def _find(self, name: str) -> Any:
         """What ``__main__`` has not got yet."""
+        # Without the lock: an import asks for names of any kind, and who holds the lock may wait for that import.
+        if name not in self._expected:
+            raise AttributeError(f"module '__main__' has no attribute {name!r}")
         with self._lock:
             main = sys.modules["__main__"].__dict__
-            if name in self._later:
-                self._read(name)
-            if name not in main:  # another thread may have been quicker
+            if name not in main and name not in self._fresh:
+                self._read(name, main)
+            found = main if name in main else self._fresh
+            if name not in found:
                 raise AttributeError(f"module '__main__' has no attribute {name!r}")
-            return main[name]
+            return found[name]
 
-    def _read(self, name: str) -> None:
-        """Read what was for later; what its code uses must be there as well, since a global is not asked for."""
-        frame, uses = self._later.pop(name)
-        self._set(name, frame, loads)
-        for each in uses:
-            if each in self._later:
-                self._read(each)
+    def _read(self, name: str, main: dict[str, Any]) -> None:
+        """Read what was for later, with all that its code uses, since a global is not asked for.
+
+        They are shown together: another thread that finds one must find the others.  What is there already stays.
+        """
+        outermost, self._reading = not self._reading, True
+        waiting = [name]
+        try:
+            while waiting:
+                each = waiting.pop()
+                frame, uses = self._later.pop(each, (None, ()))
+                if frame is not None and each not in main:
+                    self._fresh[each] = _read(each, frame, loads)
+                    waiting.extend(uses)
+        finally:
+            if outermost:
+                self._reading = False
+                self.names.update(self._fresh)
+                main.update(self._fresh)
+                self._fresh = {}
+
+
+def _read(name: str, frame: bytes, read: Callable[[bytes], Any]) -> Any:
+    try:
+        return read(frame)
+    except Exception as error:
+        return Unsent(name, f"{type(error).__name__} while unpickling: {error}")
 
 
 #: Of this process, if something waits there.
