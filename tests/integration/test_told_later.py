@@ -176,3 +176,33 @@ print(results.get(timeout=10))
 process.join()
 """
     assert run(text, tmp_path).stdout == "(False, True, False, True)\n20\n"
+
+
+def test_what_goes_along_holds_nothing_and_fails_at_nothing(tmp_path: Path) -> None:
+    """A pipe that an unrelated function names comes to its end; a global that cannot be pickled stops no start."""
+    text = """
+class Odd:
+    def __reduce__(self):
+        raise SystemExit("nobody needs this")
+
+reader, writer = multiprocessing.Pipe(duplex=False)
+odd = Odd()
+
+def produce():
+    writer.send(1)
+    writer.close()
+    return odd
+
+def read_all(reader):
+    try:
+        while True:
+            print(reader.recv(), flush=True)
+    except EOFError:
+        print("end", flush=True)
+
+process = multiprocessing.Process(target=read_all, args=(reader,))
+process.start()
+produce()
+process.join()
+"""
+    assert run(text, tmp_path).stdout == "1\nend\n"
