@@ -32,6 +32,17 @@ def _add(scheduler: Scheduler, source: FakeSource) -> FakeSource:
     return source
 
 
+def _add_tiny(scheduler: Scheduler, *counts: int) -> FakeSource:
+    """Queue items that are known to be tiny, so many at a time."""
+    source = _add(scheduler, FakeSource(1, eager=True))
+    _run_all(scheduler, 1e-6)
+    for count in counts:
+        source.add(count)
+        _add(scheduler, source)
+        scheduler.assign()
+    return source
+
+
 def _give_back(scheduler: Scheduler, chunks: list[Any], skip: int | None = None) -> Accounts:
     accounts = Accounts(scheduler)
     accounts.give_back(chunks, skip)
@@ -105,11 +116,7 @@ def test_tiny_work_keeps_no_more_workers_awake_than_cores() -> None:
 def test_backlogs_of_tiny_work_are_even() -> None:
     """Of the workers that are kept awake, whichever of them reports more often."""
     scheduler = _scheduler(2)
-    source = _add(scheduler, FakeSource(1, eager=True))
-    _run_all(scheduler, 1e-6)
-    source.add(4000)
-    _add(scheduler, source)
-    scheduler.assign()
+    _add_tiny(scheduler, 4000)
     first, second = (len(slot.chunks) for slot in scheduler.busy_slots())
     assert first + second > 4
     assert abs(first - second) <= 1
@@ -118,12 +125,7 @@ def test_backlogs_of_tiny_work_are_even() -> None:
 def test_a_few_tiny_items_wait_for_others() -> None:
     """While their worker has enough until its next report; then they are handed out."""
     scheduler = _scheduler(1, hot=1)
-    source = _add(scheduler, FakeSource(1, eager=True))
-    _run_all(scheduler, 1e-6)
-    for count in (200, 200, 5):
-        source.add(count)
-        _add(scheduler, source)
-        scheduler.assign()
+    _add_tiny(scheduler, 200, 200, 5)
     (slot,) = scheduler.busy_slots()
     assert [chunk.count for chunk in slot.chunks] == [200, 200]
     assert scheduler.shortage() == 0
@@ -136,12 +138,7 @@ def test_a_few_tiny_items_wait_for_others() -> None:
 def test_nobody_else_waits_behind_a_few_tiny_items() -> None:
     """They are handed out when something else is queued, which gets the idle worker."""
     scheduler = _scheduler(2, hot=1)
-    source = _add(scheduler, FakeSource(1, eager=True))
-    _run_all(scheduler, 1e-6)
-    for count in (40, 40, 5):
-        source.add(count)
-        _add(scheduler, source)
-        scheduler.assign()
+    source = _add_tiny(scheduler, 40, 40, 5)
     other = _add(scheduler, FakeSource(1, 2))
     assert [(chunk.source, chunk.count) for _slot, chunk in scheduler.assign()] == [(source, 5), (other, 1)]
 

@@ -72,9 +72,7 @@ class StreamCollector:
         """Whether ``pop`` has something to give."""
         try:
             return self._ready[0].left > 0 or len(self._ready) > 1
-        except (
-            IndexError
-        ):  # there is none; asked for before it is looked at, another thread might have taken it between
+        except IndexError:  # a look whether there is one would come too early: another thread may take it then
             return False
 
     @property

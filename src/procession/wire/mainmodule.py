@@ -291,7 +291,7 @@ class Mirrored:
         return [Definition(name, 0, frame, frozenset(), frozenset(uses), True) for name, (frame, uses) in waiting]
 
     def _set(self, name: str, frame: bytes, read: Callable[[bytes], Any]) -> None:
-        setattr(sys.modules["__main__"], name, _read(name, frame, read))
+        setattr(sys.modules["__main__"], name, _value_of(name, frame, read))
         self.names.add(name)
 
     def _find(self, name: str) -> Any:
@@ -320,7 +320,7 @@ class Mirrored:
                 each = waiting.pop()
                 frame, uses = self._later.pop(each, (None, ()))
                 if frame is not None and each not in main:
-                    self._fresh[each] = _read(each, frame, loads)
+                    self._fresh[each] = _value_of(each, frame, loads)
                     waiting.extend(uses)
         finally:
             if outermost:
@@ -330,7 +330,7 @@ class Mirrored:
                 self._fresh = {}
 
 
-def _read(name: str, frame: bytes, read: Callable[[bytes], Any]) -> Any:
+def _value_of(name: str, frame: bytes, read: Callable[[bytes], Any]) -> Any:
     try:
         return read(frame)
     except Exception as error:

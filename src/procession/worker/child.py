@@ -37,7 +37,6 @@ def main(request: bytes, fds: list[int], lifeline: int | None) -> NoReturn:
             from procession.worker.main import main
 
             _drop_interrupts()
-
             sock, ledger, *others = fds
             inherit.fill(others)
             code = main(launch.body, sock, ledger)
