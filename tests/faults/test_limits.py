@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import re
 import signal
+import sys
 import time
 import warnings
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -53,6 +56,71 @@ def test_who_takes_too_much_memory_is_killed(make_pool: Callable[..., Any], gate
     assert error.index == 2
     assert "more memory than memory_limit=300,000,000 bytes" in str(error)
     assert found[:2] + found[3:] == [1, 2, 3, 4]
+
+
+class Hoard:
+    """What takes the memory that others need."""
+
+
+_hoards: list[weakref.ref[Hoard]] = []
+
+
+def _hoard() -> Hoard:
+    hoard = Hoard()
+    _hoards.append(weakref.ref(hoard))
+    return hoard
+
+
+class UnreadableItem:
+    """Its reading hoards, and fails."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return hoard_and, ("raise",)
+
+
+class UnsendableValue:
+    """It is a hoard that cannot be sent."""
+
+    def __init__(self) -> None:
+        self.hoard = _hoard()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("on purpose")
+
+
+def hoards_kept() -> int:
+    """How many there still are, of all that this process has made."""
+    assert _hoards
+    return sum(hoard() is not None for hoard in _hoards)
+
+
+def hoard_and(end: str) -> Any:
+    """Take memory, and end like this, or by returning how many hoards of others are left."""
+    hoard = _hoard()  # noqa: F841  # a name that the frame keeps
+    if end == "raise":
+        raise ValueError("on purpose")
+    if end == "exit":
+        sys.exit(3)
+    if end == "never":
+        while True:
+            pass
+    if end == "unsendable":
+        return UnsendableValue()
+    return [end] if end == "list" else hoards_kept() - 1
+
+
+@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("end", ["raise", "exit", "never", "unsendable", "list", "unreadable"])
+def test_an_item_that_is_over_keeps_no_memory(make_pool: Callable[..., Any], end: str, place: int, size: int) -> None:
+    """Whatever its function held is free for the next one, and not only when the collector has run."""
+    pool = make_pool(1, initializer=gc.disable)
+    ends: list[Any] = ["count"] * 3
+    ends[place] = UnreadableItem() if end == "unreadable" else end
+    found = pool.map(hoard_and, ends, size, on_error="return", timeout=0.5 if end == "never" else None)
+    assert isinstance(found.pop(place), list if end == "list" else BaseException)
+    assert found == [0, 0]
+    assert pool.apply(hoards_kept) == 0
 
 
 _kept: list[bytes] = []

@@ -143,6 +143,7 @@ class Runner:
             mode = self._mode_after(misfit)
             self._open_leaf(Mode.FRAMES)
             self._put_outcome(misfit)
+            misfit = None  # an error's traceback leads to this frame: together they would keep the user's frames
             if taken == count:
                 left = _drop(items)
             if mode is not Mode.FRAMES or taken == count:
@@ -298,6 +299,7 @@ class Runner:
         if error is not None:
             _strip_our_frames(error)
             data = pack_error(error, self._encoder, lambda pickled: self._memory.box(pickled, fds))
+            error.__traceback__ = None  # what the user's frames hold may be the memory that the next item needs
         self._put(data, is_error=error is not None, fds=fds)
 
     def _put(self, data: bytes, *, is_error: bool, fds: list[int]) -> None:
