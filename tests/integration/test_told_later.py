@@ -13,7 +13,7 @@ SCRIPT = """
 import concurrent.futures, copyreg, math, os, signal, sys, threading
 import procession as multiprocessing
 
-FACTOR, LARGE, LOCK, ROWS = 10, bytes(5_000_000), threading.Lock(), [{"a": 1}]
+FACTOR, LARGE, FILE, LOCK, ROWS = 10, bytes(5_000_000), open(os.devnull), threading.Lock(), [{"a": 1}]
 
 class Huge:
     table = list(range(1_000_000))
@@ -32,8 +32,9 @@ def helper(x):
 def wants_large():
     return len(LARGE)
 
-def wants_lock():
-    return LOCK.locked()
+def wants_file():
+    with LOCK:
+        return FILE.read()
 
 def consume(tasks, results):
     while (task := tasks.get()) is not None:
@@ -60,7 +61,7 @@ context = multiprocessing.get_context("{method}")
 tasks, results = context.Queue(), context.Queue()
 process = context.Process(target=consume, args=(tasks, results))
 process.start()
-for task in (Task(3.5), wants_large, wants_lock, None):
+for task in (Task(3.5), wants_large, wants_file, None):
     tasks.put(task)
 print([results.get(timeout=10) for _ in range(3)])
 process.join()
@@ -70,7 +71,7 @@ process.join()
     assert found.startswith("[30, ")
     assert method == "fork" or "the global 'LARGE' of __main__ is not available" in found
     assert method == "fork" or "and it is large" in found
-    assert method == "fork" or "the global 'LOCK' of __main__ is not available" in found
+    assert method == "fork" or "the global 'FILE' of __main__ is not available" in found
 
 
 def test_a_managers_server(tmp_path: Path) -> None:

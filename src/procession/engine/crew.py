@@ -22,7 +22,8 @@ from procession.launch.start import start_forked
 from procession.wire.channel import Channel, socket_pair
 from procession.wire.faults import reraise_interrupt
 from procession.wire.ledger import Ledger
-from procession.wire.mainmodule import Mirror, Packed, pack_names
+from procession.wire.mainmodule import Mirror, pack_names
+from procession.wire.mirrored import Packed
 from procession.wire.parcel import describe_file, pack_file
 from procession.worker.memory import Limits
 from procession.worker.nesting import nesting

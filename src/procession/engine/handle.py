@@ -20,7 +20,8 @@ from procession.wire import ledger as page
 from procession.wire import messages
 from procession.wire.channel import Buffer, Channel, Message
 from procession.wire.leases import Leases
-from procession.wire.mainmodule import Definition, Packed, pack_names
+from procession.wire.mainmodule import Definition, pack_names
+from procession.wire.mirrored import Packed
 from procession.wire.parcel import Parcel
 from procession.wire.pickled import SEGMENTS_LIMIT
 from procession.wire.serial import PROTOCOL
@@ -85,7 +86,7 @@ class Handle:
         self._loans: dict[int, list[tuple[int, int]]] = {}  # by chunk: the item, and the number of the loan
         self._outbox: deque[tuple[list[Buffer], list[int]]] = deque()
         self._functions: OrderedDict[int, None] = OrderedDict()
-        self._versions = {each.name: each.version for each in definitions}
+        self._versions = {each.names: each.version for each in definitions}
         self._last_seq = 0
         self._last_control = 0  # the first chunk behind the last message that was not a chunk
         self.reporting = bytes(messages.FLAGS)
@@ -186,11 +187,11 @@ class Handle:
     def define(self, function: Function, more: Sequence[Definition], seq: int, store: Store) -> None:
         """Make sure that the worker has a function, and what chunk ``seq`` needs of __main__."""
         self._last_seq = max(self._last_seq, seq)
-        missing = [each for each in (*function.definitions, *more) if self._versions.get(each.name) != each.version]
+        missing = [each for each in (*function.definitions, *more) if self._versions.get(each.names) != each.version]
         if missing:
             self._last_control = seq
             self._send_definitions(missing)
-            self._versions.update({each.name: each.version for each in missing})
+            self._versions.update({each.names: each.version for each in missing})
         functions = self._functions
         if function.id in functions:
             functions.move_to_end(function.id)

@@ -25,7 +25,7 @@ from procession.wire.parcel import Frame, Parcel
 from procession.wire.pickled import Pickled
 from procession.wire.serial import Encoder
 
-_Content = tuple[bytes, tuple[tuple[str, int], ...]]
+_Content = tuple[bytes, tuple[tuple[tuple[str, ...], int], ...]]
 
 _LIMIT = 512  #: functions remembered; a worker is told to forget the one that falls out
 
@@ -109,7 +109,7 @@ class Interner:
 
     def _shipped(self, pickled: bytes, name: str, definitions: tuple[Definition, ...]) -> Function:
         """The function of this content; what it refers to by name is part of it."""
-        content = pickled, tuple([(each.name, each.version) for each in definitions])
+        content = pickled, tuple([(each.names, each.version) for each in definitions])
         with self._lock:
             number = self._by_content.get(content)
             if number is None:

@@ -12,7 +12,11 @@ name whatever they like.  So it gets all functions and classes of ``__main__``, 
 that these use, to be read when they are asked for; what is large, and named by nothing that the process
 is given, stays here.
 
-``Mirror`` lives in the sending process and owns the table of definitions, under its lock.
+Names that cannot be read one without the other (a class whose table of subclasses holds one of them) are one
+definition.
+
+``Mirror`` lives in the sending process and owns the table of definitions, under its lock; ``mirrored.py``
+is the other side.
 """
 
 from __future__ import annotations
@@ -22,17 +26,22 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from procession.wire.faults import reraise_interrupt
+from procession.wire.mirrored import Packed, Unsent, unread
 from procession.wire.parcel import Frame, Parcel, describe_file, pack_file
 from procession.wire.passing import passing
 from procession.wire.pickled import Pickled
-from procession.wire.scope import Scope, is_definition
-from procession.wire.serial import Buffers, encode_by_value, loads
+from procession.wire.scope import OF_THREADS, Scope, is_definition
+from procession.wire.serial import Buffers, encode_by_value
 
 #: Values that cannot change in place: the same object is the same content.
 _CONSTANT = (int, float, complex, str, bytes, bool, type(None), range, types.ModuleType)
+
+#: What costs nothing to send, as far as it contains nothing.
+_PLAIN = (*_CONSTANT, *OF_THREADS, Unsent)
 
 #: A name that takes longer than this to pickle is not looked at again for every single task, only
 #: when it is assigned, or when the next map begins.
@@ -46,14 +55,18 @@ _SMALL_COUNT = 2000
 _OWN = {"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__loader__", "__package__"}
 
 _EMPTY: Mapping[str, Any] = {}
+_NONE: frozenset[str] = frozenset()
+
+#: The number of what leads to nothing that is open.
+_PLACED = sys.maxsize
 
 
 class Definition(NamedTuple):
-    """One version of one name of ``__main__``."""
+    """One version of one name of ``__main__``, or of several that need each other."""
 
-    name: str
+    names: tuple[str, ...]
     version: int
-    frame: Frame  #: its pickle, which is a parcel if it is large: stored once, for every worker there will be
+    frame: Frame  #: the pickle of a tuple of their values, a parcel if it is large: stored once, for all workers
     needs: frozenset[str]  #: names that the pickle refers to
     uses: frozenset[str]  #: names that the code in it refers to
     later: bool = False  #: it is to be read when something names it
@@ -65,11 +78,17 @@ class _Entry(NamedTuple):
     cost: float
 
 
+class _Joint(NamedTuple):
+    versions: tuple[int, ...]  #: of its names, each by itself
+    definition: Definition
+
+
 class Mirror:
     """The definitions of this process's ``__main__`` that have been needed so far."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
+        self._joints: dict[tuple[str, ...], _Joint] = {}
         self._lock = threading.RLock()
         self._versions = 0
 
@@ -81,55 +100,33 @@ class Mirror:
         ``thorough`` compares the content even of values that are slow to pickle.  ``inherited`` is
         what the receiver already has, by a fork: those very objects are not looked into.
         """
-        return self._follow(names, None, thorough=thorough, inherited=inherited)
+        with self._lock:
+            walk = self._walk(inherited)
+            walk.follow(names, partial(self._define, thorough=thorough))
+            return tuple(walk.found)
 
     def whole(self, names: Iterable[str]) -> tuple[Definition, ...]:
         """The closure of ``names``, and behind it that of all functions and classes, without large values."""
         main = sys.modules["__main__"].__dict__
         others = [name for name, value in list(main.items()) if _is_defined_there(name, value)]
-        found = self._follow(names, others, thorough=True)
-        unread = _received.unread() if _received is not None else []
-        return (*found, *(each for each in unread if each.name not in {known.name for known in found}))
-
-    def _follow(
-        self,
-        names: Iterable[str],
-        others: list[str] | None,
-        *,
-        thorough: bool,
-        inherited: Mapping[str, Any] = _EMPTY,
-    ) -> tuple[Definition, ...]:
-        found: dict[str, Definition] = {}
-        visited: set[str] = set()
-        waiting = sorted(names, reverse=True)
-        main = sys.modules["__main__"].__dict__
-        sparing = False  # of large values
-
-        def visit(name: str) -> None:
-            if name in visited or name in _OWN or name not in main:
-                return
-            if inherited and inherited.get(name, inherited) is main[name]:
-                return
-            visited.add(name)
-            value = main[name]
-            definition = self._define_sparingly(name, value) if sparing else self._define(name, value, thorough)
-            for need in sorted(definition.needs):
-                visit(need)
-            found[name] = definition._replace(later=sparing)
-            # What only code names may come later, and must: a class whose attribute is a function
-            # that makes such a class would otherwise wait for itself.
-            waiting.extend(sorted(definition.uses, reverse=True))
-
         with self._lock:
-            for name in self._entries.keys() - main.keys():
-                del self._entries[name]  # and what it may have kept alive
-            while waiting:
-                visit(waiting.pop())
-            if others is not None:
-                sparing, waiting = True, sorted(others, reverse=True)
-                while waiting:
-                    visit(waiting.pop())
-        return tuple(found.values())
+            walk = self._walk()
+            walk.follow(names, partial(self._define, thorough=True))
+            at_once = len(walk.found)
+            walk.follow(others, self._define_sparingly)
+        now, later = walk.found[:at_once], [each._replace(later=True) for each in walk.found[at_once:]]
+        known = {name for each in walk.found for name in each.names}
+        more = [each for each in unread() if known.isdisjoint(each.names)]
+        passed_on = [Definition(each.names, 0, each.frame, _NONE, frozenset(each.uses or ()), True) for each in more]
+        return (*now, *later, *passed_on)
+
+    def _walk(self, inherited: Mapping[str, Any] = _EMPTY) -> _Walk:
+        main = sys.modules["__main__"].__dict__
+        for name in self._entries.keys() - main.keys():
+            del self._entries[name]  # and what it may have kept alive
+        for names in [names for names in self._joints if not main.keys() >= set(names)]:
+            del self._joints[names]
+        return _Walk(main, inherited, self._join)
 
     def _define_sparingly(self, name: str, value: Any) -> Definition:
         """The definition of what is sent in case something asks for it: it must not cost, fail or hold descriptors."""
@@ -152,16 +149,82 @@ class Mirror:
             if not thorough and entry.cost > _CHEAP_SECONDS:
                 return entry.definition
         begin = time.perf_counter()
-        pickled, scope = _pickle(name, value)
+        pickled, scope = _pickle((name,), (value,))
         cost = time.perf_counter() - begin
         if entry is not None and _holds(entry.definition.frame, pickled):
             self._entries[name] = _Entry(value, entry.definition, cost)
             return entry.definition
-        self._versions += 1
-        frame = pack_file(pickled)
-        definition = Definition(name, self._versions, frame, frozenset(scope.needs), frozenset(scope.uses))
+        definition = self._version((name,), pickled, scope)
         self._entries[name] = _Entry(value, definition, cost)
         return definition
+
+    def _join(self, parts: Sequence[Definition]) -> Definition:
+        """One definition of all the names."""
+        names = tuple([name for part in parts for name in part.names])
+        versions = tuple([part.version for part in parts])
+        joint = self._joints.get(names)
+        if joint is None or joint.versions != versions:
+            main = sys.modules["__main__"].__dict__
+            pickled, scope = _pickle(names, tuple([main[name] for name in names]))
+            for others in [others for others in self._joints if not set(names).isdisjoint(others)]:
+                del self._joints[others]
+            joint = self._joints[names] = _Joint(versions, self._version(names, pickled, scope))
+        return joint.definition
+
+    def _version(self, names: tuple[str, ...], pickled: Pickled, scope: Scope) -> Definition:
+        self._versions += 1
+        frame = pack_file(pickled)
+        return Definition(names, self._versions, frame, frozenset(scope.needs), frozenset(scope.uses))
+
+
+class _Walk:
+    """Goes from names to all that they refer to, and puts them in an order in which they can be read.
+
+    Those that need each other are the strongly connected components of what pickles refer to: Tarjan, "Depth-first
+    search and linear graph algorithms", SIAM J. Comput. 1 (1972), which finds each behind all that it leads to.
+    """
+
+    def __init__(
+        self, main: dict[str, Any], inherited: Mapping[str, Any], join: Callable[[Sequence[Definition]], Definition]
+    ) -> None:
+        self.found: list[Definition] = []
+        self._main = main
+        self._inherited = inherited
+        self._join = join
+        self._lowest: dict[str, int] = {}  # of what has been met: its number; _PLACED once it is in ``found``
+        self._open: list[Definition] = []  # met, and not in ``found`` yet
+        self._waiting: list[str] = []
+
+    def follow(self, names: Iterable[str], define: Callable[[str, Any], Definition]) -> None:
+        """Add what ``names`` lead to, as ``define`` defines it."""
+        self._waiting = sorted(names, reverse=True)
+        while self._waiting:
+            self._visit(self._waiting.pop(), define)
+
+    def _visit(self, name: str, define: Callable[[str, Any], Definition]) -> int:
+        """Meet a name; return the least number of what it leads to that is open."""
+        if name in self._lowest:
+            return self._lowest[name]
+        if name in _OWN or name not in self._main:
+            return _PLACED
+        if self._inherited and self._inherited.get(name, self._inherited) is self._main[name]:
+            return _PLACED
+        place = len(self._open)
+        number = lowest = self._lowest[name] = len(self._lowest)
+        definition = define(name, self._main[name])
+        self._open.append(definition)
+        for need in sorted(definition.needs):
+            lowest = min(lowest, self._visit(need, define))
+        # What only code names may come later, and must: a class whose attribute is a function
+        # that makes such a class would otherwise wait for itself.
+        self._waiting.extend(sorted(definition.uses, reverse=True))
+        if lowest < number:
+            return lowest
+        parts = self._open[place:]
+        del self._open[place:]
+        self._lowest.update((each, _PLACED) for part in parts for each in part.names)
+        self.found.append(definition if len(parts) == 1 else self._join(sorted(parts)))
+        return _PLACED
 
 
 def _is_defined_there(name: str, value: Any) -> bool:
@@ -189,7 +252,7 @@ def is_small(value: Any, *, others: bool = False) -> bool:
             count += len(each)
             if count <= _SMALL_COUNT:
                 waiting += [*each, *each.values()] if kind is dict else each
-        elif not (others or kind in _CONSTANT or kind is Unsent or is_definition(each)):
+        elif not (others or kind in _PLAIN or is_definition(each)):
             return False
         if count > _SMALL_COUNT or size > _SMALL_BYTES:
             return False
@@ -203,149 +266,23 @@ def _holds(frame: Frame, pickled: Pickled) -> bool:
     return pickled.is_plain and frame == pickled.join()
 
 
-def _pickle(name: str, value: Any) -> tuple[Pickled, Scope]:
-    scope = Scope(defining=name)
+def _pickle(names: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Pickled, Scope]:
+    scope = Scope(defining=names)
     try:
         with passing():
-            pickled = encode_by_value(value, scope, Buffers.BESIDE)
+            pickled = encode_by_value(values, scope, Buffers.BESIDE)
     except Exception as error:
         # A function may name a global without using it in a worker (the pool itself, often).
         # So this is no error yet: who uses it there is told.
         scope = Scope()
-        pickled = encode_by_value(Unsent(name, f"{type(error).__name__}: {error}"), scope, Buffers.WITHIN)
+        reason = f"{type(error).__name__}: {error}"
+        pickled = encode_by_value(tuple([Unsent(name, reason) for name in names]), scope, Buffers.WITHIN)
     return pickled, scope
-
-
-class Unsent:
-    """Stands in a worker for a global of ``__main__`` that could not be pickled."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        self.__dict__["_unsent"] = (name, reason)
-
-    def __reduce__(self) -> Any:
-        return Unsent, self.__dict__["_unsent"]
-
-    def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("__") and attribute.endswith("__"):
-            raise AttributeError(attribute)
-        raise self._error()
-
-    def _error(self) -> TypeError:
-        name, reason = self.__dict__["_unsent"]
-        return TypeError(
-            f"the global {name!r} of __main__ is not available in this worker, because it could "
-            f"not be sent ({reason}). Create it in the worker (an initializer can), or pass "
-            "it as an argument."
-        )
-
-    def _refuse(self, *_args: Any, **_kwargs: Any) -> Any:
-        raise self._error()
-
-    __call__ = __enter__ = __exit__ = __iter__ = __next__ = __getitem__ = __setitem__ = _refuse
-    __len__ = __bool__ = __contains__ = __setattr__ = __add__ = __radd__ = __lt__ = _refuse
-
-
-def install_main(path: str | None) -> types.ModuleType:
-    """Give this process an empty ``__main__`` for mirrored names, as if run from ``path``."""
-    main = types.ModuleType("__main__")
-    main.__dict__["__builtins__"] = __builtins__
-    if path is not None:
-        main.__file__ = path
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = main
-    return main
-
-
-class Mirrored:
-    """The names of ``__main__`` that this process has received from its parent.
-
-    Owns those that wait to be asked for, under its lock: any thread may read a pickle that names them.
-    """
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-        self._later: dict[str, tuple[bytes, Sequence[str]]] = {}
-        self._expected: set[str] = set()  # that have ever waited
-        self._fresh: dict[str, Any] = {}  # that have been read, and what they use not yet
-        self._reading = False
-        self._lock = threading.RLock()
-
-    def receive(self, definitions: list[Packed], read: Callable[[bytes], Any] = loads) -> None:
-        """Set the named values in ``__main__``, in the order given: what is needed comes first."""
-        global _received
-        for name, frame, uses in definitions:
-            if uses is None:
-                self._later.pop(name, None)
-                self._set(name, frame, read)
-            else:
-                self._later[name] = frame, uses
-                self._expected.add(name)
-        if self._later and _received is not self:
-            # An attribute that a module has not got is asked of this function: PEP 562.
-            sys.modules["__main__"].__dict__["__getattr__"] = self._find
-            _received = self
-
-    def unread(self) -> list[Definition]:
-        """What nobody has asked for, to be sent on."""
-        with self._lock:
-            waiting = list(self._later.items())
-        return [Definition(name, 0, frame, frozenset(), frozenset(uses), True) for name, (frame, uses) in waiting]
-
-    def _set(self, name: str, frame: bytes, read: Callable[[bytes], Any]) -> None:
-        setattr(sys.modules["__main__"], name, _value_of(name, frame, read))
-        self.names.add(name)
-
-    def _find(self, name: str) -> Any:
-        """What ``__main__`` has not got yet."""
-        # Without the lock: an import asks for names of any kind, and who holds the lock may wait for that import.
-        if name not in self._expected:
-            raise AttributeError(f"module '__main__' has no attribute {name!r}")
-        with self._lock:
-            main = sys.modules["__main__"].__dict__
-            if name not in main and name not in self._fresh:
-                self._read(name, main)
-            found = main if name in main else self._fresh
-            if name not in found:
-                raise AttributeError(f"module '__main__' has no attribute {name!r}")
-            return found[name]
-
-    def _read(self, name: str, main: dict[str, Any]) -> None:
-        """Read what was for later, with all that its code uses, since a global is not asked for.
-
-        They are shown together: another thread that finds one must find the others.  What is there already stays.
-        """
-        outermost, self._reading = not self._reading, True
-        waiting = [name]
-        try:
-            while waiting:
-                each = waiting.pop()
-                frame, uses = self._later.pop(each, (None, ()))
-                if frame is not None and each not in main:
-                    self._fresh[each] = _value_of(each, frame, loads)
-                    waiting.extend(uses)
-        finally:
-            if outermost:
-                self._reading = False
-                self.names.update(self._fresh)
-                main.update(self._fresh)
-                self._fresh = {}
-
-
-def _value_of(name: str, frame: bytes, read: Callable[[bytes], Any]) -> Any:
-    try:
-        return read(frame)
-    except Exception as error:
-        return Unsent(name, f"{type(error).__name__} while unpickling: {error}")
-
-
-#: Of this process, if something waits there.
-_received: Mirrored | None = None
-
-#: A name, its pickle, and if that is for later, what its code uses.
-Packed = tuple[str, bytes, Sequence[str] | None]
 
 
 def pack_names(definitions: Iterable[Definition], fds: list[int]) -> list[Packed]:
     """The definitions as ``Mirrored.receive`` takes them; what must travel with them is added to ``fds``."""
     return [
-        (each.name, describe_file(each.frame, fds), sorted(each.uses) if each.later else None) for each in definitions
+        Packed(each.names, describe_file(each.frame, fds), sorted(each.uses) if each.later else None)
+        for each in definitions
     ]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import copyreg
 import importlib.machinery
 import sys
+import threading
 import types
-from collections.abc import Collection
+import typing
+from collections.abc import Callable, Collection
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Any
@@ -33,17 +35,22 @@ class Scope:
     ``main_names`` limits the latter (a worker may only refer to what its parent has sent);
     None means every name, each of which is added to ``needs`` when it is referred to (the receiver
     must have it to read the pickle), or to ``uses`` when the code of a function sent by value names
-    it (the receiver must have it when the function runs).  ``defining`` is the name whose own
-    definition is being pickled: it, and what is inside of it, goes by value.
+    it (the receiver must have it when the function runs).  ``defining`` are the names whose
+    definition is being pickled: they, and what is inside of them, go by value.
     """
 
     __slots__ = ("_defining", "_main_names", "needs", "uses")
 
-    def __init__(self, main_names: Collection[str] | None = None, defining: str | None = None) -> None:
+    def __init__(self, main_names: Collection[str] | None = None, defining: Collection[str] = ()) -> None:
         self._main_names = main_names
         self._defining = defining
         self.needs: set[str] = set()
         self.uses: set[str] = set()
+
+    @property
+    def is_defining(self) -> bool:
+        """Whether it is a global of ``__main__`` that is being pickled."""
+        return bool(self._defining)
 
     def locate(self, obj: Any) -> Where:
         """Find out how the other side can get ``obj``, noting a name of ``__main__`` as needed."""
@@ -57,13 +64,25 @@ class Scope:
         if module_name != "__main__":
             return Where.MODULE if importable(module_name) else Where.NOWHERE
         name = qualname.partition(".")[0]
-        if name == self._defining:
+        if name in self._defining:
             return Where.NOWHERE
         if self._main_names is None:
             self.needs.add(name)
         elif name not in self._main_names:
             return Where.NOWHERE
         return Where.MAIN
+
+    def reduce_named(self, obj: Any) -> Any:
+        """The reduction of what may pickle as a name of ``__main__``, which is noted as needed."""
+        reduced = obj.__reduce__()
+        if not isinstance(reduced, str) or resolve(sys.modules["__main__"], reduced) is not obj:
+            return reduced
+        name = reduced.partition(".")[0]
+        if name in self._defining:
+            return object.__new__, (type(obj),), getattr(obj, "__dict__", None)
+        if self._main_names is None:
+            self.needs.add(name)
+        return reduced
 
     def unshared(self, names: dict[str, Any]) -> dict[str, Any]:
         """Note that a function uses these globals of ``__main__``; return those it must carry."""
@@ -74,9 +93,26 @@ class Scope:
 
 
 def is_definition(obj: Any) -> bool:
-    """Whether ``obj`` is something that is looked up by name: a function or a class."""
+    """Whether ``obj`` is something that is looked up by name: a function, a class or a ``NewType``."""
     kind = type(obj)
-    return kind is types.FunctionType or kind is LRU_WRAPPER or issubclass(kind, type)
+    return kind is types.FunctionType or kind is LRU_WRAPPER or kind is typing.NewType or issubclass(kind, type)
+
+
+def names_itself(obj: Any) -> bool:
+    """Whether an object of a class of ``__main__`` may pickle as the name that it has there, as sentinels do."""
+    kind: Any = type(obj)
+    if kind.__module__ != "__main__" or kind.__reduce_ex__ is not object.__reduce_ex__:
+        return False
+    return kind.__reduce__ is not object.__reduce__ and kind not in copyreg.dispatch_table
+
+
+#: What threads of one process have between them.  In a global it is a new one in each process, as if the process had
+#: run the script; in an argument or a result it is a mistake, and refused.
+OF_THREADS: dict[type, Callable[[], Any]] = {
+    type(threading.Lock()): threading.Lock,
+    type(threading.RLock()): threading.RLock,
+    threading.local: threading.local,
+}
 
 
 def has_reducer(obj: Any) -> bool:

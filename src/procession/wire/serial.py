@@ -1,6 +1,6 @@
 """Pickling, by reference where the other side can import and by value where it cannot.
 
-Owns a reusable pickler per thread.  Plain data goes through the C pickler at its own speed; only
+Owns a reusable pickler per thread, and a set of types.  Plain data goes through the C pickler at its own speed; only
 functions and classes reach the override, which asks the scope.  When one of them must travel by
 value the whole object is pickled again by cloudpickle.  Both ways yield one pickle that
 ``pickle.loads`` reads.  User code runs in here (``__reduce__``), so no lock may be held around it.
@@ -8,20 +8,22 @@ value the whole object is pickled again by cloudpickle.  Both ways yield one pic
 
 from __future__ import annotations
 
-import functools
-import importlib
 import pickle
-import sys
 import threading
-import types
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from procession.wire.passing import is_passing, passing
 from procession.wire.pickled import BATCH_THRESHOLD, BUFFER_THRESHOLD, Pickled, start_collecting, stop_collecting
 from procession.wire.reducers import dispatch_table
-from procession.wire.scope import LRU_WRAPPER, Scope, Where, has_reducer, importable, is_definition
+from procession.wire.scope import (
+    Scope,
+    Where,
+    has_reducer,
+    is_definition,
+    names_itself,
+)
 from procession.wire.segments import Segment
 
 if TYPE_CHECKING:
@@ -46,6 +48,11 @@ class _HasBuffers(Exception):
     """A large buffer or shared memory was met, which has no place in a plain pickle."""
 
 
+#: Types of C, which live for ever, whose instances pickle as they say.
+_indifferent: set[type] = set()
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the type was made by running Python
+
+
 class _Pickler(pickle.Pickler):
     """The C pickler, with one question asked of functions and classes."""
 
@@ -63,9 +70,18 @@ class _Pickler(pickle.Pickler):
         self.scope = scope
 
     def reducer_override(self, obj: Any) -> Any:
-        if self.refuses_segments and type(obj) is Segment:
+        kind = type(obj)
+        if kind in _indifferent:
+            return NotImplemented
+        if self.refuses_segments and kind is Segment:
             raise _HasBuffers
-        if is_definition(obj) and not has_reducer(obj) and self.scope.locate(obj) is Where.NOWHERE:
+        if not is_definition(obj):
+            if not kind.__flags__ & _HEAP_TYPE:
+                _indifferent.add(kind)
+            elif kind.__module__ == "__main__" and names_itself(obj):
+                return self.scope.reduce_named(obj)
+            return NotImplemented
+        if not has_reducer(obj) and self.scope.locate(obj) is Where.NOWHERE:
             raise _MustGoByValue
         return NotImplemented
 
@@ -236,93 +252,7 @@ class _Scratch(threading.local):
 
 def encode_by_value(obj: object, scope: Scope, buffers: Buffers) -> Pickled:
     """Pickle ``obj`` with cloudpickle, by value as far as ``scope`` says."""
+    from procession.wire.byvalue import ValuePickler  # which imports cloudpickle: only when something needs it
+
     store = _Store()
-    return store.fill(_value_pickler_class()(store, scope, store.keep_within), obj, buffers, scope)
-
-
-def module_globals(module_name: str) -> dict[str, Any]:
-    """The namespace in which a function by value finds its globals, on the receiving side."""
-    return importlib.import_module(module_name).__dict__
-
-
-class _GlobalsOf:
-    """Pickles as the receiver's namespace of a module."""
-
-    def __init__(self, module_name: str) -> None:
-        self.module_name = module_name
-
-    def __reduce__(self) -> Any:
-        return module_globals, (self.module_name,)
-
-
-def _lru_reduce(obj: Any) -> Any:
-    return _rebuild_lru, (obj.cache_parameters(), obj.__wrapped__)
-
-
-def _rebuild_lru(parameters: dict[str, Any], wrapped: Callable[..., Any]) -> Any:
-    return functools.lru_cache(**parameters)(wrapped)
-
-
-def _code_reduce(code: types.CodeType) -> Any:
-    """A code object that keeps its file's name, which cloudpickle 3.1.3 and later drop: tracebacks show its lines."""
-    import cloudpickle
-
-    make, args, *_ = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
-    return _rebuild_code, (code.co_filename, make, args)
-
-
-def _rebuild_code(filename: str, make: Callable[..., types.CodeType], args: tuple[Any, ...]) -> types.CodeType:
-    return make(*args).replace(co_filename=filename)
-
-
-@functools.lru_cache(maxsize=1)
-def _value_pickler_class() -> Callable[[Any, Scope, Any], Dumping]:
-    """Make the pickler by value; cloudpickle is imported only when something needs it."""
-    import cloudpickle
-    from cloudpickle.cloudpickle import _dynamic_class_reduce
-
-    class _ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
-        """cloudpickle, except that functions keep the globals of their own module.
-
-        cloudpickle copies the globals that a function uses into a namespace of its own.  Here the
-        function gets the receiver's real namespace, of the imported module or of the mirrored
-        ``__main__``, so that two functions see the same globals, as they do at home.
-        """
-
-        def __init__(self, file: Any, scope: Scope, keep_within: Any) -> None:
-            super().__init__(file, PROTOCOL, buffer_callback=keep_within)
-            self.scope = scope
-
-        @property
-        def dispatch_table(self) -> dict[type, Callable[[Any], Any]]:
-            # The C pickler reads the attribute once, when it is made; an assignment would be late.
-            return {**cloudpickle.Pickler.dispatch_table, **dispatch_table(), types.CodeType: _code_reduce}
-
-        def reducer_override(self, obj: Any) -> Any:
-            if not is_definition(obj) or has_reducer(obj):
-                return NotImplemented
-            if self.scope.locate(obj) is not Where.NOWHERE:
-                return NotImplemented
-            if type(obj) is types.FunctionType:
-                return self._dynamic_function_reduce(obj)
-            if type(obj) is LRU_WRAPPER:
-                return _lru_reduce(obj)
-            reduced = super().reducer_override(obj)
-            return _dynamic_class_reduce(obj) if reduced is NotImplemented else reduced
-
-        def _dynamic_function_reduce(self, func: types.FunctionType) -> Any:
-            make, newargs, state, *rest = super()._dynamic_function_reduce(func)
-            home = func.__globals__.get("__name__")
-            module = sys.modules.get(home) if isinstance(home, str) else None
-            if module is None or module.__dict__ is not func.__globals__:
-                return (make, newargs, state, *rest)
-            if home == "__main__":
-                state[1]["__globals__"] = self.scope.unshared(state[1]["__globals__"])
-            elif importable(cast("str", home)):
-                state[1]["__globals__"] = {}
-            else:
-                return (make, newargs, state, *rest)
-            code, _globals, *others = newargs
-            return (make, (code, _GlobalsOf(cast("str", home)), *others), state, *rest)
-
-    return _ValuePickler
+    return store.fill(ValuePickler(store, PROTOCOL, scope, store.keep_within), obj, buffers, scope)

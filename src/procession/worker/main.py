@@ -18,8 +18,8 @@ from procession.wire import messages
 from procession.wire.channel import Channel, Message
 from procession.wire.faults import pack_error
 from procession.wire.ledger import Ledger
-from procession.wire.mainmodule import Mirrored, Packed
 from procession.wire.messages import FLAGS, Encoding, Run, split_frames
+from procession.wire.mirrored import Mirrored, Packed
 from procession.wire.segments import Segment
 from procession.wire.serial import Encoder, loads
 from procession.worker.calling import Read, read_items

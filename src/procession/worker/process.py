@@ -14,7 +14,7 @@ from typing import Any
 
 from procession.system import write_all
 from procession.wire.faults import pack_error
-from procession.wire.mainmodule import Mirrored
+from procession.wire.mirrored import Mirrored
 from procession.wire.serial import Encoder, loads
 from procession.wire.views import Views
 

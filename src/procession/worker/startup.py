@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from procession.system import process_fd
-from procession.wire.mainmodule import install_main
+from procession.wire.mirrored import install_main
 from procession.worker.nesting import nesting
 from procession.worker.seeding import renew
 

@@ -1,0 +1,243 @@
+"""Classes of `__main__` are in a worker as their definitions left them, and their instances come back."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from tests.helpers.scripts import Completed, run_script
+
+SCRIPT = """
+import abc, collections, dataclasses, enum, threading, typing
+import procession as multiprocessing
+
+UserId = typing.NewType("UserId", int)
+T = typing.TypeVar("T")
+
+class Missing:
+    def __reduce__(self):
+        return "MISSING"
+
+MISSING = Missing()
+
+class Plugin:
+    registry, made = {}, []
+    def __init_subclass__(cls, **arguments):
+        super().__init_subclass__(**arguments)
+        Plugin.registry[cls.__name__] = cls
+        MADE.append(cls.__name__)
+
+MADE = []
+
+class A(Plugin):
+    pass
+
+class B(A):
+    pass
+
+A.partner = B
+
+class Meta(abc.ABCMeta):
+    classes = []
+    def __new__(meta, name, bases, body):
+        if "value" not in body:
+            raise TypeError("a class of this kind has a value")
+        made = super().__new__(meta, name, bases, body)
+        Meta.classes.append(made)
+        return made
+
+class First(metaclass=Meta):
+    value = 1
+
+class Second(First):
+    value = 2
+
+@dataclasses.dataclass(slots=True)
+class Row:
+    a: int
+    b: str = "b"
+
+class Slots:
+    __slots__ = ("x", "__hidden")
+    def __init__(self):
+        self.x, self.__hidden = 1, 2
+    def __eq__(self, other):
+        return (self.x, self.__hidden) == (other.x, other.__hidden)
+
+class Outer:
+    class Inner:
+        def __eq__(self, other):
+            return type(other) is type(self)
+    class Color(enum.Enum):
+        RED = 1
+
+class Pair(typing.NamedTuple):
+    a: int
+    b: str = "b"
+
+Point = collections.namedtuple("Point", "x y")
+
+class Box(typing.Generic[T]):
+    def __eq__(self, other):
+        return type(other) is type(self)
+
+class IntBox(Box[int]):
+    pass
+
+class Locked:
+    lock = threading.RLock()
+    here = threading.local()
+    def __eq__(self, other):
+        return type(other) is type(self)
+
+VALUES = [Row(1), Slots(), Outer.Inner(), Outer.Color.RED, Pair(1), Point(1, 2), Box(), IntBox(), Locked()]
+VALUES += [A(), Second()]
+
+def give(x):
+    return x
+
+def consume(inbox, outbox):
+    while (value := inbox.get()) is not None:
+        outbox.put((value, type(value).__qualname__))
+
+"""
+
+
+def run(text: str, folder: Path) -> Completed:
+    """Run a script with all of these classes in it."""
+    definitions, _, body = text.rpartition("---\n")
+    return run_script(
+        f"{SCRIPT}{definitions}\nif __name__ == '__main__':\n{textwrap.indent(textwrap.dedent(body), '    ')}\n",
+        folder=folder,
+        timeout=30,
+    ).check()
+
+
+def test_their_instances_come_back(tmp_path: Path) -> None:
+    """From a call, as what they were, and equal."""
+    text = """
+with multiprocessing.Pool(1) as pool:
+    for value in VALUES:
+        found = pool.apply(give, (value,))
+        assert type(found) is type(value), value
+        assert type(value) in (A, Second) or found == value
+    print(pool.apply(give, (MISSING,)) is MISSING)
+"""
+    assert run(text, tmp_path).stdout == "True\n"
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+def test_their_instances_come_back_by_queues(method: str, tmp_path: Path) -> None:
+    """Which nobody has told what they will bring; under their qualified names."""
+    text = f"""
+context = multiprocessing.get_context("{method}")
+inbox, outbox = context.Queue(), context.Queue()
+process = context.Process(target=consume, args=(inbox, outbox))
+process.start()
+for value in VALUES:
+    inbox.put(value)
+    found, name = outbox.get(timeout=10)
+    assert type(found) is type(value), value
+    assert name == type(value).__qualname__
+    assert type(value) in (A, Second) or found == value
+inbox.put(None)
+process.join()
+print(process.exitcode)
+"""
+    assert run(text, tmp_path).stdout == "0\n"
+
+
+def test_tables_of_subclasses_are_as_they_were(tmp_path: Path) -> None:
+    """Classes that need each other come together; what noted them when they were defined has not run again."""
+    text = """
+def look(_):
+    table, others = Plugin.registry, [each.__name__ for each in Meta.classes]
+    return list(table), MADE, table["B"].__mro__[1] is table["A"], A.partner is B, others
+---
+with multiprocessing.Pool(1) as pool:
+    print(*pool.map(look, [0])[0])
+    class C(B):
+        pass
+    del Plugin.registry["A"], MADE[0]
+    Plugin.registry["A"] = A
+    print(*pool.map(look, [0])[0])
+"""
+    assert run(text, tmp_path).stdout.splitlines() == [
+        "['A', 'B'] ['A', 'B'] True True ['First', 'Second']",
+        "['B', 'C', 'A'] ['B', 'C'] True True ['First', 'Second']",
+    ]
+
+
+def test_a_class_that_a_task_defines_is_noted(tmp_path: Path) -> None:
+    """By the hook of its base, which has travelled; twice through a pool within a task."""
+    text = """
+def define(_):
+    class New(A):
+        pass
+    return list(Plugin.registry)
+
+def define_below(_):
+    with multiprocessing.Pool(1) as pool:
+        return pool.apply(define, (0,))
+---
+with multiprocessing.Pool(1) as pool:
+    print(pool.apply(define, (0,)), pool.apply(define_below, (0,)))
+print(list(Plugin.registry))
+"""
+    new = "['A', 'B', 'New']"
+    assert run(text, tmp_path).stdout.splitlines() == [f"{new} {new}", "['A', 'B']"]
+
+
+def test_slots_stay_slots(tmp_path: Path) -> None:
+    """An instance has no other attributes in a worker either; annotations may be new types."""
+    text = """
+def assign(value: UserId, default=MISSING) -> UserId:
+    try:
+        value.other = 1
+    except AttributeError:
+        return default is MISSING
+---
+with multiprocessing.Pool(1) as pool:
+    print(pool.map(assign, [Row(1), Slots(), Pair(1)]), pool.apply(give, (UserId,)) is UserId)
+"""
+    assert run(text, tmp_path).stdout == "[True, True, True] True\n"
+
+
+def test_locks_of_threads_in_globals_are_new_ones(tmp_path: Path) -> None:
+    """Open ones, whoever holds them at home; in an argument they are refused."""
+    text = """
+LOCK = threading.Lock()
+
+def guarded(x):
+    with LOCK, Locked.lock:
+        return x, hasattr(Locked.here, "value")
+---
+Locked.here.value = 1
+with multiprocessing.Pool(1) as pool, LOCK:
+    print(pool.map(guarded, [1]))
+    try:
+        pool.apply(give, (threading.Lock(),))
+    except multiprocessing.NotPicklable as error:
+        print("lock" in str(error))
+"""
+    assert run(text, tmp_path).stdout == "[(1, False)]\nTrue\n"
+
+
+def test_what_the_worker_has_set_itself_stays(tmp_path: Path) -> None:
+    """Also under a name that nothing had been sent under: whatever an initializer does."""
+    text = """
+CONNECTION = None
+
+def connect():
+    globals()["CONNECTION"] = "open"
+
+def use(_):
+    return CONNECTION
+---
+with multiprocessing.Pool(1, connect) as pool:
+    print(pool.map(use, [0]))
+    CONNECTION = "changed at home"
+    print(pool.map(use, [0]))
+"""
+    assert run(text, tmp_path).stdout == "['open']\n['changed at home']\n"
