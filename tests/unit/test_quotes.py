@@ -44,6 +44,46 @@ def test_it_is_one_word(before: str) -> None:
     assert ITEM in found
 
 
+@pytest.mark.parametrize(
+    "before", ["((", "$((1 + (2) + ", "$[ ", "${x:-", '"${x#', '"$(( ', "$((1)) (( x[$(", "`((2 - "]
+)
+def test_where_it_would_be_code_it_is_refused(before: str) -> None:
+    """Arithmetic runs what it finds in an index, and what stands in a parameter has quotes of its own."""
+    quotes = Quotes()
+    quotes.read(before)
+    with pytest.raises(ValueError, match="as code"):
+        quotes.within("${1}")
+
+
+@pytest.mark.parametrize(
+    ("before", "within"),
+    [
+        ("((1)) ", '"${1}"'),
+        ("( (true) ", '"${1}"'),
+        ('"$(echo $((1 + (2))) ', '"${1}"'),
+        ('"$(echo $((1)))', "${1}"),
+        ('"${x:-"y"}', "${1}"),
+        ("\"${x:-it's}", "${1}"),
+        ("${x%'}'} ", '"${1}"'),
+        ("$[1 + 2] ", '"${1}"'),
+        ("'$[", "'\"${1}\"'"),
+        ("x=${y} '", "'\"${1}\"'"),
+    ],
+)
+def test_what_is_over_is_over(before: str, within: str) -> None:
+    """Behind the end of arithmetic, or of a parameter, there are the quotes of before."""
+    quotes = Quotes()
+    quotes.read(before)
+    assert quotes.within("${1}") == within
+
+
+def test_what_shells_differ_in_is_refused() -> None:
+    """Some have escapes in it."""
+    with pytest.raises(ValueError, match="shells differ"):
+        Quotes().read("printf $'a' ")
+    Quotes().read('"$\'"')
+
+
 def test_a_case_within_a_command_is_refused() -> None:
     """Its parentheses are not pairs."""
     with pytest.raises(ValueError, match="case"):

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 _BEFORE_A_WORD = " \t\n;&|()<>`"
 
+#: What opens a level, and its end; what is no text within, and its name in errors.
+_OPENING = {"$(": ")", "$[": "]", "${": "}"}
+_CODE = {"))": "$(( )) or (( ))", "]": "$[ ]", "}": "${ }"}
 
 _HERE = re.compile(r"""<<(-?)[ \t]*(?:'(\w+)'|"(\w+)"|(\w+))(?=[\s;&|()<>])""")
 
@@ -28,7 +31,8 @@ class _Level:
     """A script, or a command within it: the quote that is open, and what ends it."""
 
     def __init__(self, end: str) -> None:
-        self.end = end  #: ")", "`", or nothing
+        self.end = end  #: ")", "`", or nothing; "))" of arithmetic, "]" of bash's old one, "}" of a parameter
+        self.outer = ""  #: the quote that a parameter stands in
         self.quote = ""
         self.depth = 0  #: of parentheses
         self.comment = False
@@ -51,7 +55,7 @@ class Quotes:
         """Go on over a text.
 
         On failure: ``ValueError``, for what is not understood: a ``case`` within ``$( )``, whose parentheses are not
-        pairs, and a here-document whose end is not one plain word.
+        pairs, a here-document whose end is not one plain word, and ``$' '``, which is not the same in all shells.
         """
         place = 0
         self._escapes = False
@@ -99,9 +103,17 @@ class Quotes:
         elif text.startswith("$((", place):
             self._levels.append(_Level("))"))
             return 3
-        elif text.startswith("$(", place):
-            self._levels.append(_Level(")"))
+        elif self._is_command(level) and text.startswith("((", place):
+            self._levels.append(_Level("))"))
             return 2
+        elif not level.quote and level.end == "))" and not level.depth and text.startswith("))", place):
+            self._levels.pop()
+            return 2
+        elif text[place : place + 2] in _OPENING:
+            self._open(_OPENING[text[place : place + 2]], level)
+            return 2
+        elif not level.quote and text.startswith("$'", place):
+            raise ValueError("$' ' is not understood here: shells differ in it; set a variable, or use a script")
         elif character == "`":
             self._read_backquote()
         elif character == '"':
@@ -111,6 +123,15 @@ class Quotes:
         elif not level.quote:
             self._read_plain(level, text, place)
         return 1
+
+    def _is_command(self, level: _Level) -> bool:
+        """Whether a command can begin here."""
+        return not level.quote and level.end in ("", ")", "`") and self._before in _BEFORE_A_WORD
+
+    def _open(self, end: str, level: _Level) -> None:
+        self._levels.append(_Level(end))
+        if end == "}":
+            self._levels[-1].outer = level.quote or level.outer
 
     def _read_redirection(self, text: str, place: int) -> int:
         if text.startswith("<<<", place):  # bash: a word follows
@@ -133,14 +154,14 @@ class Quotes:
         character = text[place]
         begins = self._before in _BEFORE_A_WORD
         if character == "'":
-            level.quote = "'"
+            level.quote = "" if level.outer else "'"
         elif character == "#" and begins:
             level.comment = True
         elif character == "(":
             level.depth += 1
         elif character == ")" and level.depth:
             level.depth -= 1
-        elif (character == ")" and level.end == ")") or (level.end == "))" and text.startswith("))", place)):
+        elif character == level.end:  # a backquote has ended already
             self._levels.pop()
         elif begins and level.end == ")" and text[place : place + 5].rstrip() == "case" and len(text) > place + 4:
             raise ValueError("a `case` within $( ) is not understood here: put it into a script")
@@ -148,7 +169,8 @@ class Quotes:
     def within(self, parameter: str) -> str:
         """A parameter there: one word, or in a here-document that text.
 
-        On failure: ``ValueError``, within ``$(( ))``, where it would be code, and where nothing is expanded.
+        On failure: ``ValueError``, within arithmetic and ``${ }``, where it would be code, and where nothing is
+        expanded.
         """
         if self._escapes:
             raise ValueError("a backslash before {} would take away what makes it one word")
@@ -158,6 +180,9 @@ class Quotes:
                     f"in a here-document that ends with a quoted word, <<'{self._here.end}', {{}} is a text"
                 )
             self._line += parameter
-        if any(level.end == "))" for level in self._levels):
-            raise ValueError("within $(( )) an item would be read as code: set a variable to {} first, and check it")
+        for end, name in _CODE.items():
+            if any(level.end == end for level in self._levels):
+                raise ValueError(
+                    f"within {name} an item would be read as code: set a variable to {{}} first, and check it"
+                )
         return {"": f'"{parameter}"', '"': parameter, "'": f"'\"{parameter}\"'"}[self._levels[-1].quote]
