@@ -241,3 +241,47 @@ with multiprocessing.Pool(1, connect) as pool:
     print(pool.map(use, [0]))
 """
     assert run(text, tmp_path).stdout == "['open']\n['changed at home']\n"
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_a_class_that_cannot_be_sent_says_why(method: str, tmp_path: Path) -> None:
+    """When a task makes an instance, when one is brought to it, by a queue too, and when it is the base of a class."""
+    text = f"""
+class Stuck:
+    items = (x for x in ())
+
+class Below(Stuck):
+    pass
+
+def make(kind):
+    try:
+        return {{"Stuck": lambda: Stuck(), "Below": lambda: Below()}}[kind]()
+    except TypeError as error:
+        return str(error)
+
+def consume_all(inbox, outbox):
+    while True:
+        try:
+            inbox.get()
+        except TypeError as error:
+            outbox.put(str(error))
+---
+context = multiprocessing.get_context("{method}")
+with context.Pool(1) as pool:
+    print(*pool.map(make, ["Stuck", "Below"]), sep="\\n")
+    try:
+        pool.apply(give, (Stuck(),))
+    except TypeError as error:
+        print(error)
+inbox, outbox = context.Queue(), context.Queue()
+process = context.Process(target=consume_all, args=(inbox, outbox), daemon=True)
+process.start()
+for _ in range(2):
+    inbox.put(Stuck())
+    print(outbox.get(timeout=10))
+process.terminate()
+process.join()
+"""
+    lines = run(text, tmp_path).stdout.splitlines()
+    assert len(lines) == 5
+    assert all("cannot pickle 'generator' object" in line for line in lines)

@@ -30,7 +30,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from procession.wire.faults import reraise_interrupt
-from procession.wire.mirrored import Packed, Unsent, unread
+from procession.wire.mirrored import Packed, Unsent, unread, unsent_class
 from procession.wire.parcel import Frame, Parcel, describe_file, pack_file
 from procession.wire.passing import passing
 from procession.wire.pickled import Pickled
@@ -139,7 +139,7 @@ class Mirror:
         except BaseException as error:  # whatever a __reduce__ raises
             reraise_interrupt(error)
             reason = f"{type(error).__name__}: {error}"
-        return self._define(name, Unsent(name, reason), thorough=True)
+        return self._define(name, _stand_in(name, value, reason), thorough=True)
 
     def _define(self, name: str, value: Any, thorough: bool) -> Definition:
         entry = self._entries.get(name)
@@ -276,8 +276,13 @@ def _pickle(names: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Pickled, S
         # So this is no error yet: who uses it there is told.
         scope = Scope()
         reason = f"{type(error).__name__}: {error}"
-        pickled = encode_by_value(tuple([Unsent(name, reason) for name in names]), scope, Buffers.WITHIN)
+        stand_ins = [_stand_in(name, value, reason) for name, value in zip(names, values, strict=True)]
+        pickled = encode_by_value(tuple(stand_ins), scope, Buffers.WITHIN)
     return pickled, scope
+
+
+def _stand_in(name: str, value: Any, reason: str) -> Any:
+    return (unsent_class if isinstance(value, type) else Unsent)(name, reason)
 
 
 def pack_names(definitions: Iterable[Definition], fds: list[int]) -> list[Packed]:

@@ -9,12 +9,13 @@ read when something asks ``__main__`` for it, and told apart from what the paren
 
 from __future__ import annotations
 
+import copyreg
 import os
 import sys
 import threading
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from procession.wire.serial import loads
 
@@ -54,6 +55,34 @@ class Unsent:
 
     __call__ = __enter__ = __exit__ = __iter__ = __next__ = __getitem__ = __setitem__ = _refuse
     __len__ = __bool__ = __contains__ = __setattr__ = __add__ = __radd__ = __lt__ = _refuse
+
+
+class _UnsentType(type):
+    """Makes what stands for classes: pickles of instances, and classes below, say why there are none."""
+
+    def __call__(cls, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise cls.unsent._error()
+
+    def __getattr__(cls, attribute: str) -> Any:
+        return getattr(cls.unsent, attribute)
+
+    def __reduce__(cls) -> Any:
+        return unsent_class, cls.unsent.__reduce__()[1]
+
+
+copyreg.pickle(_UnsentType, _UnsentType.__reduce__)
+
+
+def unsent_class(name: str, reason: str) -> type:
+    """What stands in a worker for a class of ``__main__`` that could not be pickled."""
+
+    unsent = Unsent(name, reason)
+
+    def refuse(_cls: type, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise unsent._error()
+
+    body = {"unsent": unsent, "__new__": refuse, "__init_subclass__": classmethod(refuse)}
+    return _UnsentType(name, (), body)
 
 
 def install_main(path: str | None) -> types.ModuleType:
