@@ -285,3 +285,27 @@ process.join()
     lines = run(text, tmp_path).stdout.splitlines()
     assert len(lines) == 5
     assert all("cannot pickle 'generator' object" in line for line in lines)
+
+
+def test_many_that_need_each_other_are_read_later(tmp_path: Path) -> None:
+    """A megabyte of classes in one table, of which a queue brings an instance."""
+    text = """
+class Many:
+    table = []
+    def __init_subclass__(cls):
+        Many.table.append(cls)
+
+for number in range(100):
+    exec(f"class Many{number}(Many):\\n    text = 'x' * 10_000 + '{number}'")
+
+def count(inbox, outbox):
+    outbox.put(len(type(inbox.get()).__mro__[1].table))
+---
+inbox, outbox = multiprocessing.Queue(), multiprocessing.Queue()
+process = multiprocessing.Process(target=count, args=(inbox, outbox))
+process.start()
+inbox.put(Many7())
+print(outbox.get(timeout=10))
+process.join()
+"""
+    assert run(text, tmp_path).stdout == "100\n"

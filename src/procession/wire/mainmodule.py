@@ -154,7 +154,7 @@ class Mirror:
         if entry is not None and _holds(entry.definition.frame, pickled):
             self._entries[name] = _Entry(value, entry.definition, cost)
             return entry.definition
-        definition = self._version((name,), pickled, scope)
+        definition = self._version((name,), pack_file(pickled), scope)
         self._entries[name] = _Entry(value, definition, cost)
         return definition
 
@@ -165,15 +165,18 @@ class Mirror:
         joint = self._joints.get(names)
         if joint is None or joint.versions != versions:
             main = sys.modules["__main__"].__dict__
-            pickled, scope = _pickle(names, tuple([main[name] for name in names]))
+            plain = not any(isinstance(part.frame, Parcel) for part in parts)
+            how = Buffers.WITHIN if plain else Buffers.BESIDE
+            pickled, scope = _pickle(names, tuple([main[name] for name in names]), how)
             for others in [others for others in self._joints if not set(names).isdisjoint(others)]:
                 del self._joints[others]
-            joint = self._joints[names] = _Joint(versions, self._version(names, pickled, scope))
+            # What is plain stays so: what is to be read later can be read without descriptors only.
+            frame = pickled.join() if plain else pack_file(pickled)
+            joint = self._joints[names] = _Joint(versions, self._version(names, frame, scope))
         return joint.definition
 
-    def _version(self, names: tuple[str, ...], pickled: Pickled, scope: Scope) -> Definition:
+    def _version(self, names: tuple[str, ...], frame: Frame, scope: Scope) -> Definition:
         self._versions += 1
-        frame = pack_file(pickled)
         return Definition(names, self._versions, frame, frozenset(scope.needs), frozenset(scope.uses))
 
 
@@ -266,11 +269,11 @@ def _holds(frame: Frame, pickled: Pickled) -> bool:
     return pickled.is_plain and frame == pickled.join()
 
 
-def _pickle(names: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Pickled, Scope]:
+def _pickle(names: tuple[str, ...], values: tuple[Any, ...], how: Buffers = Buffers.BESIDE) -> tuple[Pickled, Scope]:
     scope = Scope(defining=names)
     try:
         with passing():
-            pickled = encode_by_value(values, scope, Buffers.BESIDE)
+            pickled = encode_by_value(values, scope, how)
     except Exception as error:
         # A function may name a global without using it in a worker (the pool itself, often).
         # So this is no error yet: who uses it there is told.
