@@ -236,6 +236,7 @@ def test_commands_are_run_with_quoted_items(batch: CommandLine) -> None:
     assert not (batch.folder / "pwned").exists()
 
 
+@pytest.mark.thorough  # it is the shell that reads them, whatever the Python
 @pytest.mark.parametrize(
     "template",
     [
