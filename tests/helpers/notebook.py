@@ -27,14 +27,15 @@ def _execute(cells: list[str], folder: Path) -> list[str]:
     nbclient: Any = importlib.import_module("nbclient")
     notebook = nbformat.new_notebook(cells=[nbformat.new_code_cell(cell) for cell in cells])
     where = {"metadata": {"path": str(folder)}}
-    nbclient.NotebookClient(notebook, timeout=LIMIT, km=_manager(), resources=where).execute()
+    nbclient.NotebookClient(notebook, timeout=LIMIT, km=_manager(folder), resources=where).execute()
     return [_shown(cell) for cell in notebook.cells]
 
 
-def _manager() -> Any:
+def _manager(folder: Path) -> Any:
     """Start kernels with this interpreter, whether or not a kernel spec is installed for it."""
     manager: Any = importlib.import_module("jupyter_client.manager").AsyncKernelManager()
     manager.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    manager.connection_file = str(folder / "kernel.json")  # else one is left in the folder for temporary files
     return manager
 
 
