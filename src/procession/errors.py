@@ -86,6 +86,7 @@ class WorkerDied(ProcessionError, BrokenProcessPool):
         self.memory_limit = memory_limit
         self.stderr = stderr
         self.stack = stack
+        self.was_wanted = False  #: the owner of the workers has killed them
 
     def _fields(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key in _DEATH_FIELDS}

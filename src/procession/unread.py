@@ -23,8 +23,11 @@ _numbers = count(1)
 
 
 def note(error: BaseException) -> int:
-    """A call has failed, and nobody has asked for its outcome yet; return a number to ``heed`` it by."""
-    if len(_failures) >= _LIMIT:
+    """A call has failed, and nobody has asked for its outcome yet; return a number to ``heed`` it by.
+
+    Whoever has killed the workers knows.
+    """
+    if len(_failures) >= _LIMIT or getattr(error, "was_wanted", False):
         return 0
     number = next(_numbers)
     _failures[number] = _in_words(error)

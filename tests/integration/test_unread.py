@@ -89,6 +89,29 @@ with procession.Pool(2) as pool:
     assert told(text, tmp_path) == []
 
 
+@pytest.mark.parametrize("end", ["kill_workers", "terminate_workers"])
+def test_who_kills_the_workers_knows(end: str, tmp_path: Path) -> None:
+    """What they ran then is told to who asks; another death is told at the exit all the same."""
+    text = f"""
+def begin(event):
+    event.set()
+    time.sleep(1000)
+
+executor = procession.ProcessPoolExecutor(2)
+concurrent.futures.wait([executor.submit(os._exit, 3)])
+event = procession.Event()
+running = executor.submit(begin, event)
+event.wait()
+executor.{end}()
+concurrent.futures.wait([running])
+"""
+    head, *failures = told(text, tmp_path)
+    assert head == "procession: a call has failed, and nobody has asked for the outcome:"
+    assert len(failures) == 1
+    assert "WorkerDied" in failures[0]
+    assert "exited with code 3" in failures[0]
+
+
 def test_a_forked_child_tells_nothing_of_its_parents(tmp_path: Path) -> None:
     """The failures are the parent's to tell."""
     text = """

@@ -131,6 +131,7 @@ class Accounts:
             chunks.remove(chunk)
             verdict = handle.verdict
             error = death if verdict is None or verdict[:2] != (position.seq, position.index) else verdict[2]
+            death.was_wanted = chunk.forfeit is not None
             if self._settle_begun(handle, chunk, position, error) or chunk.received:
                 end = End.WITH_ITEM
         self.give_back([each for each in chunks if not self._settle_unread(handle, each)])
