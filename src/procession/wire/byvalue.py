@@ -10,7 +10,9 @@ import importlib
 import sys
 import types
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, NewType, cast
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import cloudpickle
 from cloudpickle.cloudpickle import _dynamic_class_reduce
@@ -44,13 +46,17 @@ class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
     @property
     def dispatch_table(self) -> dict[type, Callable[[Any], Any]]:
         """Every reducer there is.  The C pickler reads it once, when it is made; an assignment would be late."""
-        return {**cloudpickle.Pickler.dispatch_table, **dispatch_table(), types.CodeType: _reduce_code}
+        weak = dict.fromkeys((WeakKeyDictionary, WeakValueDictionary), _reduce_weak)
+        return {**cloudpickle.Pickler.dispatch_table, **weak, **dispatch_table(), types.CodeType: _reduce_code}
 
     def reducer_override(self, obj: Any) -> Any:
         """How to pickle what the C pickler does not know, by name or by value."""
         if not is_definition(obj):
-            if type(obj) in OF_THREADS and self.scope.is_defining:
-                return OF_THREADS[type(obj)], ()
+            if self.scope.is_defining:
+                if type(obj) in OF_THREADS:
+                    return OF_THREADS[type(obj)], ()
+                if type(obj) is ContextVar:
+                    return _reduce_context_var(obj)
             return self.scope.reduce_named(obj) if names_itself(obj) else NotImplemented
         if has_reducer(obj) or self.scope.locate(obj) is not Where.NOWHERE:
             return NotImplemented
@@ -109,6 +115,23 @@ def _rebuild_new_type(name: str, module: str, supertype: Any) -> Any:
     made: Any = NewType(name, supertype)  # type: ignore[misc]
     made.__module__ = module  # else that of whoever calls it
     return made
+
+
+def _reduce_weak(items: Any) -> Any:
+    """A dict of weak references, as ``functools.singledispatch`` has one, with what is alive."""
+    return type(items), (dict(items),)
+
+
+def _reduce_context_var(variable: ContextVar[Any]) -> Any:
+    """A new one: nobody tells its default, so that is the value which it has here."""
+    try:
+        return _rebuild_context_var, (variable.name, (variable.get(),))
+    except LookupError:
+        return _rebuild_context_var, (variable.name, ())
+
+
+def _rebuild_context_var(name: str, default: tuple[Any, ...]) -> ContextVar[Any]:
+    return ContextVar(name, default=default[0]) if default else ContextVar(name)
 
 
 def _reduce_code(code: types.CodeType) -> Any:

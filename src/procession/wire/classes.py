@@ -34,6 +34,8 @@ def reduce_class(reduced: tuple[Any, ...], cls: type) -> tuple[Any, ...]:
     make, newargs, *_others = reduced
     if make is not cloudpickle._make_skeleton_class:  # a name, or an enumeration
         return reduced
+    if newargs[0].__name__ == "_TypedDictMeta":  # a dict in the end, made from what stands for its base
+        return reduced
     meta, name, _bases, namespace, tracker, *_more = newargs
     attributes = dict(reduced[2][0])
     namespace = {**namespace, "__qualname__": cls.__qualname__}
@@ -51,10 +53,13 @@ def reduce_class(reduced: tuple[Any, ...], cls: type) -> tuple[Any, ...]:
 
 def _slots(cls: type) -> tuple[str, ...]:
     """The slots that a class has added, under the names that it really has them."""
-    own = vars(cls)
-    added = [name for name, value in own.items() if isinstance(value, types.MemberDescriptorType)]
-    more = [name for name in ("__dict__", "__weakref__") if isinstance(own.get(name), types.GetSetDescriptorType)]
-    return (*[name for name in added if own[name].__objclass__ is cls], *more)
+    found = []
+    for name, value in vars(cls).items():
+        slot = isinstance(value, types.MemberDescriptorType)
+        slot = slot or (name in ("__dict__", "__weakref__") and isinstance(value, types.GetSetDescriptorType))
+        if slot and value.__objclass__ is cls:  # dataclasses copies those of another class
+            found.append(name)
+    return tuple(found)
 
 
 def _make_class(meta: type, name: str, bases: tuple[type, ...], namespace: dict[str, Any], tracker: str) -> type:
