@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from procession.wire import mainmodule
 from procession.wire.mainmodule import Definition, Mirror, pack_names
 from procession.wire.mirrored import Mirrored, Unsent
 
@@ -79,6 +80,26 @@ def test_versions_change_with_content_alone(main: dict[str, Any]) -> None:
     main["CONSTANT"] = 4
     second = {each.names[0]: each.version for each in mirror.closure(["function"], thorough=True)}
     assert {name for name in first if first[name] != second[name]} == {"TABLE", "CONSTANT"}
+
+
+def test_what_is_slow_to_pickle_has_attributes(main: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """When one of a class or function is assigned, it has a new version, also where content is not compared."""
+    monkeypatch.setattr(mainmodule, "_CHEAP_SECONDS", 0)
+    mirror = Mirror()
+
+    def versions() -> dict[str, int]:
+        names = ["Base", "helper", "TABLE"]
+        return {each.names[0]: each.version for each in mirror.closure(names, thorough=False)}
+
+    first = versions()
+    main["TABLE"]["a"] = 2
+    assert versions() == first
+    main["Base"].unit = 4
+    main["helper"].__defaults__ = (5,)
+    second = versions()
+    assert {name for name in first if first[name] != second[name]} == {"Base", "helper"}
+    del main["Base"].unit
+    assert versions()["Base"] != second["Base"]
 
 
 def test_what_is_inherited_is_not_sent(main: dict[str, Any]) -> None:

@@ -43,8 +43,8 @@ _CONSTANT = (int, float, complex, str, bytes, bool, type(None), range, types.Mod
 #: What costs nothing to send, as far as it contains nothing.
 _PLAIN = (*_CONSTANT, *OF_THREADS, Unsent)
 
-#: A name that takes longer than this to pickle is not looked at again for every single task, only
-#: when it is assigned, or when the next map begins.
+#: What takes longer than this to pickle is not pickled again for every single task, only when it is assigned, when an
+#: attribute of it is, if it is a function or class, or when the next map begins.
 _CHEAP_SECONDS = 200e-6
 
 #: What is small: bytes of a text or an array, things within each other in all.
@@ -56,6 +56,7 @@ _OWN = {"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__loader
 
 _EMPTY: Mapping[str, Any] = {}
 _NONE: frozenset[str] = frozenset()
+_NO_PARTS: dict[str, Any] = {}
 
 #: The number of what leads to nothing that is open.
 _PLACED = sys.maxsize
@@ -76,6 +77,7 @@ class _Entry(NamedTuple):
     value: Any
     definition: Definition
     cost: float
+    parts: dict[str, Any]
 
 
 class _Joint(NamedTuple):
@@ -146,16 +148,16 @@ class Mirror:
         if entry is not None and entry.value is value:
             if isinstance(value, _CONSTANT):
                 return entry.definition
-            if not thorough and entry.cost > _CHEAP_SECONDS:
+            if not thorough and entry.cost > _CHEAP_SECONDS and _are_same(_parts(value), entry.parts):
                 return entry.definition
-        begin = time.perf_counter()
+        begin, parts = time.perf_counter(), _parts(value)
         pickled, scope = _pickle((name,), (value,))
         cost = time.perf_counter() - begin
         if entry is not None and _holds(entry.definition.frame, pickled):
-            self._entries[name] = _Entry(value, entry.definition, cost)
+            self._entries[name] = _Entry(value, entry.definition, cost, parts)
             return entry.definition
         definition = self._version((name,), pack_file(pickled), scope)
-        self._entries[name] = _Entry(value, definition, cost)
+        self._entries[name] = _Entry(value, definition, cost, parts)
         return definition
 
     def _join(self, parts: Sequence[Definition]) -> Definition:
@@ -260,6 +262,19 @@ def is_small(value: Any, *, others: bool = False) -> bool:
         if count > _SMALL_COUNT or size > _SMALL_BYTES:
             return False
     return True
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    """What is assigned when a function or class is changed."""
+    if type(value) is types.FunctionType:
+        cells = value.__closure__ or ()
+        return {**vars(value), "1": value.__code__, "2": value.__defaults__, "3": value.__kwdefaults__, "4": cells}
+    return dict(vars(value)) if isinstance(value, type) else _NO_PARTS
+
+
+def _are_same(parts: dict[str, Any], others: dict[str, Any]) -> bool:
+    """Whether these are the very same objects under the same names."""
+    return parts.keys() == others.keys() and all(value is others[name] for name, value in parts.items())
 
 
 def _holds(frame: Frame, pickled: Pickled) -> bool:
