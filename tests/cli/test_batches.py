@@ -236,6 +236,14 @@ def test_commands_are_run_with_quoted_items(batch: CommandLine) -> None:
     assert not (batch.folder / "pwned").exists()
 
 
+def test_columns_are_words_of_a_command(batch: CommandLine) -> None:
+    """By their numbers, or all of them; as the fields of a JSON object are."""
+    (batch.folder / "sizes.csv").write_text("width,height\n2,3\n")
+    (batch.folder / "sizes.jsonl").write_text('{"width": 2, "height": 3}\n')
+    for rows in (["--csv", "sizes.csv"], ["--json-lines", "sizes.jsonl"]):
+        assert batch.map("--shell", "echo [{1}] [{2}] {}", *rows).stdout == "[2] [3] 2 3\n"
+
+
 @pytest.mark.thorough  # it is the shell that reads them, whatever the Python
 @pytest.mark.parametrize(
     "template",

@@ -179,15 +179,26 @@ def version(number: int) -> Any:
 
 
 def test_a_changed_function_is_noticed(pool: Any, journal: str) -> None:
-    """With a warning, or an error if it is to be refused."""
+    """With a warning, or an error if it is to be refused, as long as an outcome is of the other code."""
     pool.map(version(1), [1], journal=journal)
     with pytest.raises(procession.JournalChanged, match="work has changed since"):
         pool.map(version(2), [1], journal=journal, on_change="refuse")
     with pytest.warns(procession.JournalWarning, match="work has changed since"):
         assert pool.map(version(2), [1], journal=journal) == [2]
+    with pytest.warns(procession.JournalWarning, match="work has changed since"):
+        assert pool.map(version(2), [1, 2], journal=journal) == [2, 4]
+    for each in (version(1), version(2)):
+        with pytest.raises(procession.JournalChanged, match="work has changed since"):
+            pool.map(each, [1], journal=journal, on_change="refuse")
+
+
+def test_an_unchanged_function_is_not_told_of(pool: Any, journal: str) -> None:
+    """Nor is one that has changed before it had an outcome."""
+    assert pool.map(version(1), [], journal=journal) == []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pool.map(version(2), [1], journal=journal)
+        assert pool.map(version(2), [1], journal=journal) == [3]
+        assert pool.map(version(2), [1], journal=journal, on_change="refuse") == [3]
 
 
 def test_several_functions_and_labels_share_a_file(pool: Any, journal: str) -> None:

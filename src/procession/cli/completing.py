@@ -56,4 +56,6 @@ def completion_command(context: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"there is no completion for {shell}")
+    if shell == "bash":
+        click.echo("COMP_WORDBREAKS=${COMP_WORDBREAKS//:}  # so that FILE.py:FUNCTION is one word")
     click.echo(kind(context.find_root().command, {}, "procession", "_PROCESSION_COMPLETE").source())

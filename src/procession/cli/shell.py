@@ -83,8 +83,8 @@ class Shell:
 
         What is put in never becomes a part of the script, so no quoting around it can make code of it.
         """
-        args = getattr(item, "args", None) or (str(item),)
-        words = [str(each) for each in (*args, *getattr(item, "kwargs", {}).values())]
+        parts = (*getattr(item, "args", ()), *getattr(item, "kwargs", {}).values())
+        words = [str(each) for each in parts or (item,)]
         given: list[str] = []
 
         def stand_for(value: str) -> str:

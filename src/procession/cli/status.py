@@ -38,10 +38,12 @@ def _show(run: RunFacts, rows: list[Row]) -> None:
     state = "running" if run.alive else "ended without a word" if run.state == "running" else run.state
     done, failed = run.counts.get("ok", 0), sum(run.counts.values()) - run.counts.get("ok", 0)
     click.echo(f"{name}: {state}, begun {run.started:%Y-%m-%d %H:%M:%S}, last outcome {run.updated:%H:%M:%S}")
-    left = "" if run.total is None else f", {max(0, run.total - done - failed):,} left of {run.total:,}"
+    # The last call's items, or more: those of its earlier calls are in the journal, too.
+    total = None if run.total is None else max(run.total, done + failed)
+    left = "" if total is None else f", {total - done - failed:,} left of {total:,}"
     click.echo(f"  {done:,} done, {failed:,} failed{left}")
     if run.alive and run.rate:
-        eta = "" if run.total is None else f", {_clock(max(0, run.total - done - failed) / run.rate)} to go"
+        eta = "" if total is None else f", {_clock((total - done - failed) / run.rate)} to go"
         click.echo(f"  {run.rate:,.3g} items/s{eta}")
     for row in heapq.nlargest(_SLOWEST, rows, key=lambda row: row.seconds):
         click.echo(f"  {row.seconds:.3g} s: {row.item}")

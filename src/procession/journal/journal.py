@@ -184,8 +184,11 @@ class Journal:
                 assert row is not None
                 return Run(self, row[0])
             number, before, python = row
-            if before != code:
+            # As long as there are outcomes of other code, they are told of: not only once.
+            codes = before.split() if self._has_outcomes(number) else []
+            if any(each != code for each in codes):
                 _tell_change(self.path, identity.function, python, on_change)
+            facts = (" ".join(dict.fromkeys([*codes, code])), *facts[1:])
             self.writer.execute(
                 "UPDATE runs SET fingerprint = ?, python = ?, options = ?, total = ?, pid = ?, updated = ?,"
                 " state = 'running' WHERE id = ?",
@@ -195,9 +198,12 @@ class Journal:
             return Run(self, number)
 
     def _find(self, known: tuple[str, str, bytes]) -> tuple[Any, ...] | None:
-        """The number of a run, its fingerprint and its Python."""
+        """The number of a run, the fingerprints of all code that has run in it, and its Python."""
         statement = "SELECT id, fingerprint, python FROM runs WHERE function = ? AND label = ? AND bound = ?"
         return next(iter(self.select(statement, known)), None)
+
+    def _has_outcomes(self, number: int) -> bool:
+        return bool(self.select("SELECT 1 FROM items WHERE run = ? LIMIT 1", (number,)))
 
     def _tell_beginning(self, identity: Identity) -> None:
         """Warn of a run that begins beside an unfinished one of its function, which it may be meant to continue."""
