@@ -309,3 +309,119 @@ print(outbox.get(timeout=10))
 process.join()
 """
     assert run(text, tmp_path).stdout == "100\n"
+
+
+def test_what_is_imported_is_called(tmp_path: Path) -> None:
+    """Its tables are the worker's own; through hooks and metaclasses of the script, and beside mixins of these."""
+    (tmp_path / "imported.py").write_text(
+        textwrap.dedent("""
+        NOTED = []
+
+        class Hook:
+            def __init_subclass__(cls, **arguments):
+                super().__init_subclass__(**arguments)
+                NOTED.append(cls.__name__)
+
+        class InitMeta(type):
+            def __init__(cls, *arguments):
+                super().__init__(*arguments)
+                NOTED.append(cls.__name__)
+
+        class Mixin:
+            pass
+        """)
+    )
+    text = """
+import imported
+
+class Mid(imported.Hook):
+    def __init_subclass__(cls, **arguments):
+        super().__init_subclass__(**arguments)
+        cls.seen = True
+
+class Leaf(Mid):
+    pass
+
+class OwnMeta(imported.InitMeta):
+    pass
+
+class OfMeta(metaclass=OwnMeta):
+    pass
+
+class MixedMeta(imported.Mixin, type):
+    pass
+
+class OfMixed(metaclass=MixedMeta):
+    pass
+
+def look(_):
+    return Leaf.seen, OfMeta.__name__, type(OfMixed).__name__, sorted(imported.NOTED)
+---
+with multiprocessing.Pool(1) as pool:
+    print(*pool.apply(look, (0,)))
+"""
+    assert run(text, tmp_path).stdout == "True OfMeta MixedMeta ['Leaf', 'Mid', 'OfMeta']\n"
+
+
+def test_what_python_notes_in_a_class_is_no_change(tmp_path: Path) -> None:
+    """So what a worker has set in it stays, when an instance is pickled at home, or its annotations are looked at."""
+    text = """
+class Db:
+    connection = None
+    def __init__(self, key):
+        self.key = key
+
+def connect():
+    Db.connection = "open"
+
+def use(db):
+    return Db.connection, db.key
+---
+with multiprocessing.Pool(1, connect) as pool:
+    for number in range(3):
+        Db.__annotations__
+        print(*pool.map(use, [Db(number)]))
+"""
+    assert run(text, tmp_path).stdout == "('open', 0)\n('open', 1)\n('open', 2)\n"
+
+
+def test_what_function_and_items_need_is_one(tmp_path: Path) -> None:
+    """A function that is a key of a global is the one that comes as an item."""
+    text = """
+def f():
+    pass
+
+def g():
+    pass
+
+WEIGHTS = {f: 1, g: 2}
+
+def weigh(function):
+    return WEIGHTS[function]
+---
+with multiprocessing.Pool(1) as pool:
+    print(pool.map(weigh, [f, g]), pool.apply(weigh, (g,)))
+"""
+    assert run(text, tmp_path).stdout == "[1, 2] 2\n"
+
+
+def test_a_property_over_a_slot_stays(tmp_path: Path) -> None:
+    """With the slot behind it."""
+    text = """
+class Wrapped:
+    __slots__ = ("x",)
+
+def doubling(slot):
+    return property(lambda self: slot.__get__(self) * 2, slot.__set__)
+
+Wrapped.x = doubling(Wrapped.x)
+
+def double(value):
+    wrapped = Wrapped()
+    wrapped.x = value
+    return wrapped.x, hasattr(wrapped, "__dict__")
+---
+with multiprocessing.Pool(1) as pool:
+    print(pool.map(double, [4]))
+"""
+    assert run(text, tmp_path).stdout == "[(8, False)]\n"

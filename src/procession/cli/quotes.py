@@ -63,7 +63,7 @@ class Quotes:
             step = 1 if self._here is not None and self._here.quoted else self._read_one(text, place)
             if self._here is not None:
                 self._note_line(self._here, text[place : place + step])
-            self._before = text[place] if step == 1 else "("
+            self._before = "\\" if step == 2 and text[place] == "\\" else text[place + step - 1 : place + step]
             place += step
             if self._coming and self._before == "\n" and not self._levels[-1].quote:
                 self._begin_here()
@@ -118,7 +118,7 @@ class Quotes:
             self._read_backquote()
         elif character == '"':
             level.quote = '"' if level.here or not level.quote else ""
-        elif not level.quote and level.end != "))" and text.startswith("<<", place):
+        elif not level.quote and level.end not in ("))", "]") and text.startswith("<<", place):
             return self._read_redirection(text, place)
         elif not level.quote:
             self._read_plain(level, text, place)

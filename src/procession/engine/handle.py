@@ -187,7 +187,9 @@ class Handle:
     def define(self, function: Function, more: Sequence[Definition], seq: int, store: Store) -> None:
         """Make sure that the worker has a function, and what chunk ``seq`` needs of __main__."""
         self._last_seq = max(self._last_seq, seq)
-        missing = [each for each in (*function.definitions, *more) if self._versions.get(each.names) != each.version]
+        # Each once: what it is replaced by would not be what others hold.
+        needed = {(each.names, each.version): each for each in (*function.definitions, *more)}
+        missing = [each for each in needed.values() if self._versions.get(each.names) != each.version]
         if missing:
             self._last_control = seq
             self._send_definitions(missing)

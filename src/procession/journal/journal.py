@@ -297,7 +297,9 @@ def _tell_change(path: str, function: str, python: str, on_change: str) -> None:
         text += f" (by Python {python}; this is {python_version()}, whose bytecode differs anyway)"
     if on_change == "refuse":
         raise JournalChanged(f"{text}, and its outcomes may be others now; use another file, or on_change='warn'")
-    warnings.warn(f"{text}; its outcomes are taken all the same (for new ones use another file)", JournalWarning, stacklevel=2)
+    warnings.warn(
+        f"{text}; its outcomes are taken all the same (for new ones use another file)", JournalWarning, stacklevel=2
+    )
 
 
 def _clean(text: str | None) -> str | None:

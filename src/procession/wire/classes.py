@@ -41,9 +41,16 @@ def reduce_class(reduced: tuple[Any, ...], cls: type) -> tuple[Any, ...]:
     namespace = {**namespace, "__qualname__": cls.__qualname__}
     if "__orig_bases__" in attributes:  # what makes the real bases of these has done so; Generic looks at them
         namespace["__orig_bases__"] = attributes["__orig_bases__"]
+    attributes.pop("__slotnames__", None)  # of copyreg: what Python notes in a class is no change of it
+    if not attributes.get("__annotations__", True):
+        del attributes["__annotations__"]
     if "__slots__" in vars(cls):
-        namespace["__slots__"] = _slots(cls)
-        for slot in namespace["__slots__"]:
+        added = _slots(cls)
+        declared = _declared(cls, added)
+        namespace["__slots__"] = declared
+        # What stands over a slot, a property say, is an attribute.
+        attributes.update({name: vars(cls)[name] for name in {*declared} - {*added} if name in vars(cls)})
+        for slot in added:
             attributes.pop(slot, None)
     hook = attributes.get("__init_subclass__")
     if isinstance(hook, _Hook):
@@ -62,14 +69,27 @@ def _slots(cls: type) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _declared(cls: type, added: tuple[str, ...]) -> tuple[str, ...]:
+    declared = vars(cls)["__slots__"]
+    if isinstance(declared, str):
+        return (declared,)
+    return tuple(declared) if isinstance(declared, (tuple, list, dict)) else added  # else it may be used up
+
+
 def _make_class(meta: type, name: str, bases: tuple[type, ...], namespace: dict[str, Any], tracker: str) -> type:
     """The class of this number, if it is known here, or a new one without attributes."""
     known: type | None = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
     if known is not None:
         return known
     # The first that came by a name: its work is not in the attributes.
-    maker: Any = next(each for each in meta.__mro__ if each not in _made)
-    call: Any = meta if maker is meta else functools.partial(maker.__new__, meta)
+    maker: Any = next(each for each in meta.__mro__ if each not in _made and issubclass(each, type))
+
+    def make(*arguments: Any) -> Any:
+        made = maker.__new__(meta, *arguments)
+        maker.__init__(made, *arguments)
+        return made
+
+    call = meta if maker is meta else make
     _making.depth += 1
     try:
         made = types.new_class(name, bases, {"metaclass": call}, lambda body: body.update(namespace))
@@ -85,7 +105,7 @@ def _set_attributes(cls: type, attributes: dict[str, Any]) -> type:
         cloudpickle._class_setstate(cls, (attributes, {}))
         hook = vars(cls).get("__init_subclass__")
         if isinstance(hook, classmethod) and not isinstance(hook, _Hook):
-            cls.__init_subclass__ = _Hook(_unless_making(hook.__func__))  # type: ignore[assignment]
+            cls.__init_subclass__ = _Hook(_unless_making(hook.__func__, cls))  # type: ignore[assignment]
     return cls
 
 
@@ -93,10 +113,12 @@ class _Hook(classmethod):  # type: ignore[type-arg]
     """The ``__init_subclass__`` of a class that was made here: it is called for classes that are defined here."""
 
 
-def _unless_making(hook: Any) -> Any:
+def _unless_making(hook: Any, owner: Any) -> Any:
     @functools.wraps(hook)
     def init_subclass(cls: type, **arguments: Any) -> None:
-        if not _making.depth:
+        if _making.depth:  # the next may be one of an imported class
+            super(owner, cls).__init_subclass__(**arguments)
+        else:
             hook(cls, **arguments)
 
     return init_subclass
