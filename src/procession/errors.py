@@ -55,8 +55,9 @@ class WorkerDied(ProcessionError, BrokenProcessPool):
 
     ``item`` is a short text of it, ``seconds`` how long it had run, ``peak_memory`` the most memory of the worker
     in bytes; ``out_of_memory`` whether memory was the cause, as far as that can be told; ``memory_limit`` the
-    limit that it was killed for, if it was; ``stderr`` the last lines that it wrote there; ``stack`` its Python
-    stacks, if native code crashed.  What is not known is None, or empty.
+    limit that it was killed for, if it was; ``was_wanted`` whether the owner of the workers has killed it;
+    ``stderr`` the last lines that it wrote there; ``stack`` its Python stacks, if native code crashed.  What is not
+    known is None, or empty.
     """
 
     def __init__(
@@ -86,14 +87,16 @@ class WorkerDied(ProcessionError, BrokenProcessPool):
         self.memory_limit = memory_limit
         self.stderr = stderr
         self.stack = stack
-        self.was_wanted = False  #: the owner of the workers has killed them
+        self.was_wanted = False
 
     def _fields(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key in _DEATH_FIELDS}
 
     def copy(self) -> WorkerDied:
         """The same death, for another item that was lost with it."""
-        return WorkerDied(self.pid, self.exitcode, **self._fields())
+        death = WorkerDied(self.pid, self.exitcode, **self._fields())
+        death.was_wanted = self.was_wanted
+        return death
 
     @property
     def signal(self) -> str | None:

@@ -89,6 +89,12 @@ def run_script(
     return Completed(stdout, stderr, code, tuple(_clear(mark)))
 
 
+def run_main(definitions: str, body: str, folder: Path) -> Completed:
+    """Run a script with `body` as its guarded main part behind `definitions`, and check that it ended well."""
+    main = textwrap.indent(textwrap.dedent(body).strip(), "    ")
+    return run_script(f"{definitions}\nif __name__ == '__main__':\n{main}\n", folder=folder, timeout=30).check()
+
+
 def _environment(folder: Path, mark: str, extra: dict[str, str]) -> dict[str, str]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     # HOME: the prompt writes its history there. TERM and BASIC_REPL: no escape codes between the lines.

@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tests.helpers.scripts import Completed, run_script
+from tests.helpers.scripts import Completed, run_main
 
 SCRIPT = """
 import abc, collections, dataclasses, enum, threading, typing
@@ -107,11 +107,7 @@ def consume(inbox, outbox):
 def run(text: str, folder: Path) -> Completed:
     """Run a script with all of these classes in it."""
     definitions, _, body = text.rpartition("---\n")
-    return run_script(
-        f"{SCRIPT}{definitions}\nif __name__ == '__main__':\n{textwrap.indent(textwrap.dedent(body), '    ')}\n",
-        folder=folder,
-        timeout=30,
-    ).check()
+    return run_main(SCRIPT + definitions, body, folder)
 
 
 def test_their_instances_come_back(tmp_path: Path) -> None:

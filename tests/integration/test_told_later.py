@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.helpers.scripts import Completed, run_script
+from tests.helpers.scripts import Completed, run_main
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,8 +48,7 @@ def consume(tasks, results):
 
 def run(text: str, folder: Path) -> Completed:
     """Run a script with all of these names in it, none of which its text needs to hand over."""
-    body = "\n".join(f"    {line}" for line in text.strip().splitlines())
-    return run_script(f"{SCRIPT}if __name__ == '__main__':\n{body}\n", folder=folder, timeout=30).check()
+    return run_main(SCRIPT, text, folder)
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])

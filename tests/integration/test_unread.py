@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.helpers.scripts import run_script
 
+import procession
+
 HEAD = """
 import asyncio, concurrent.futures, os, sys, time
 import procession
@@ -122,3 +124,10 @@ if not os.fork():
 os.wait()
 """
     assert [line.partition(":")[0] for line in told(text, tmp_path)].count("procession") == 1
+
+
+def test_a_death_that_cost_several_items_is_wanted_for_all() -> None:
+    """Each has a death of its own, which is the same."""
+    death = procession.WorkerDied(1, -9)
+    death.was_wanted = True
+    assert death.copy().was_wanted

@@ -188,12 +188,15 @@ class Handle:
         """Make sure that the worker has a function, and what chunk ``seq`` needs of __main__."""
         self._last_seq = max(self._last_seq, seq)
         # Each once: what it is replaced by would not be what others hold.
-        needed = {(each.names, each.version): each for each in (*function.definitions, *more)}
-        missing = [each for each in needed.values() if self._versions.get(each.names) != each.version]
+        missing = {
+            (each.names, each.version): each
+            for each in (*function.definitions, *more)
+            if self._versions.get(each.names) != each.version
+        }
         if missing:
             self._last_control = seq
-            self._send_definitions(missing)
-            self._versions.update({each.names: each.version for each in missing})
+            self._send_definitions(list(missing.values()))
+            self._versions.update(missing.keys())  # pairs
         functions = self._functions
         if function.id in functions:
             functions.move_to_end(function.id)

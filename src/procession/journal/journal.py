@@ -171,13 +171,13 @@ class Journal:
             now = time.time()
             known = identity.function, identity.label, identity.bound
             row = self._find(known)
-            facts = (code, python_version(), json.dumps(dict(options)), total, os.getpid(), now)
+            facts = (python_version(), json.dumps(dict(options)), total, os.getpid(), now)
             if row is None:
                 self._tell_beginning(identity)
                 self.writer.execute(
                     "INSERT INTO runs (function, label, bound, arguments, fingerprint, python, options, total, pid,"
                     " updated, state, started) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)",
-                    (*known, _clean(identity.words), *facts, now),
+                    (*known, _clean(identity.words), code, *facts, now),
                 )
                 self.writer.flush()
                 row = self._find(known)
@@ -188,11 +188,10 @@ class Journal:
             codes = before.split() if self._has_outcomes(number) else []
             if any(each != code for each in codes):
                 _tell_change(self.path, identity.function, python, on_change)
-            facts = (" ".join(dict.fromkeys([*codes, code])), *facts[1:])
             self.writer.execute(
                 "UPDATE runs SET fingerprint = ?, python = ?, options = ?, total = ?, pid = ?, updated = ?,"
                 " state = 'running' WHERE id = ?",
-                (*facts, number),
+                (" ".join(dict.fromkeys([*codes, code])), *facts, number),
             )
             self.writer.flush()
             return Run(self, number)

@@ -46,8 +46,7 @@ class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
     @property
     def dispatch_table(self) -> dict[type, Callable[[Any], Any]]:
         """Every reducer there is.  The C pickler reads it once, when it is made; an assignment would be late."""
-        weak = dict.fromkeys((WeakKeyDictionary, WeakValueDictionary), _reduce_weak)
-        return {**cloudpickle.Pickler.dispatch_table, **weak, **dispatch_table(), types.CodeType: _reduce_code}
+        return {**cloudpickle.Pickler.dispatch_table, **_WEAK, **dispatch_table(), types.CodeType: _reduce_code}
 
     def reducer_override(self, obj: Any) -> Any:
         """How to pickle what the C pickler does not know, by name or by value."""
@@ -144,4 +143,5 @@ def _rebuild_code(filename: str, make: Callable[..., types.CodeType], args: tupl
     return make(*args).replace(co_filename=filename)
 
 
+_WEAK: dict[type, Callable[[Any], Any]] = dict.fromkeys((WeakKeyDictionary, WeakValueDictionary), _reduce_weak)
 _REDUCERS: dict[type, Callable[[Any], Any]] = {LRU_WRAPPER: _reduce_lru, cast("type", NewType): _reduce_new_type}

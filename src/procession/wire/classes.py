@@ -31,13 +31,12 @@ _made: weakref.WeakSet[type] = weakref.WeakSet()
 
 def reduce_class(reduced: tuple[Any, ...], cls: type) -> tuple[Any, ...]:
     """How ``cls`` is pickled, where cloudpickle would have it ``reduced`` like this."""
-    make, newargs, *_others = reduced
-    if make is not cloudpickle._make_skeleton_class:  # a name, or an enumeration
+    if reduced[0] is not cloudpickle._make_skeleton_class:  # a type like that of None, or an enumeration
         return reduced
-    if newargs[0].__name__ == "_TypedDictMeta":  # a dict in the end, made from what stands for its base
+    _make, (meta, name, _bases, namespace, tracker, *_), state, *_ = reduced
+    if meta.__name__ == "_TypedDictMeta":  # a dict in the end, made from what stands for its base
         return reduced
-    meta, name, _bases, namespace, tracker, *_more = newargs
-    attributes = dict(reduced[2][0])
+    attributes = dict(state[0])
     namespace = {**namespace, "__qualname__": cls.__qualname__}
     if "__orig_bases__" in attributes:  # what makes the real bases of these has done so; Generic looks at them
         namespace["__orig_bases__"] = attributes["__orig_bases__"]

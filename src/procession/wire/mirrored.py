@@ -160,13 +160,13 @@ class Mirrored:
         waiting = [name]
         try:
             while waiting:
-                each = waiting.pop()
-                definition = self._later.get(each)
-                if definition is None or each in self._begun:
+                asked = waiting.pop()
+                definition = self._later.get(asked)
+                if definition is None or asked in self._begun:
                     continue
                 self._begun.update(definition.names)
                 values = zip(definition.names, _values_of(definition, loads), strict=True)
-                self._fresh.update({name: value for name, value in values if name not in main})
+                self._fresh.update({key: value for key, value in values if key not in main})
                 waiting.extend(definition.uses or ())
         finally:
             if outermost:

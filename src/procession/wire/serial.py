@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING, Any
 from procession.wire.passing import is_passing, passing
 from procession.wire.pickled import BATCH_THRESHOLD, BUFFER_THRESHOLD, Pickled, start_collecting, stop_collecting
 from procession.wire.reducers import dispatch_table
-from procession.wire.scope import (
-    Scope,
-    Where,
-    has_reducer,
-    is_definition,
-    names_itself,
-)
+from procession.wire.scope import Scope, Where, has_reducer, is_definition, names_itself
 from procession.wire.segments import Segment
 
 if TYPE_CHECKING:
